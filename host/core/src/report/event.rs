@@ -1,0 +1,246 @@
+//! Everything the gateway says about itself: one variant, one log line, fixed fields.
+//!
+//! Ids tie the lines together: `session` (one connection), `transaction` (MAIL to end of data), `queue` (one message). No body, no
+//! secret, at no level.
+
+use super::failure::Failure;
+use super::status::Reply;
+use crate::channel::Channel;
+use crate::role::{ReceiverRole, SenderRole};
+use serde::Serialize;
+
+/// One line of the log. Field names are stable.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event")]
+pub enum Event<'a> {
+    /// The gateway listens.
+    #[serde(rename = "gateway.ready")]
+    Ready {
+        /// `name=address` of each listener.
+        listeners: Vec<String>,
+        /// Messages that wait from before.
+        queued: u64,
+    },
+    /// The gateway takes no new sessions and ends the open ones.
+    #[serde(rename = "gateway.drain")]
+    Draining {
+        /// What caused it.
+        cause: &'a str,
+    },
+    /// A configuration took effect, or did not.
+    #[serde(rename = "config.reload")]
+    Reloaded {
+        /// Whether the new one is in force.
+        ok: bool,
+        /// Why not, or what it is.
+        detail: String,
+    },
+    /// Something an operator ought to know.
+    #[serde(rename = "gateway.warning")]
+    Warning {
+        /// One sentence.
+        text: String,
+    },
+    /// A client connected.
+    #[serde(rename = "session.open")]
+    SessionOpen {
+        /// Session id.
+        session: &'a str,
+        /// Listener name.
+        listener: &'a str,
+        /// Client address.
+        client: String,
+        /// Role set by the receiver policy.
+        role: ReceiverRole,
+    },
+    /// The channel of a session is under TLS.
+    #[serde(rename = "session.secured")]
+    SessionSecured {
+        /// Session id.
+        session: &'a str,
+        /// What the handshake settled.
+        channel: &'a Channel,
+    },
+    /// TLS with a client failed.
+    #[serde(rename = "session.tls-failed")]
+    SessionTlsFailed {
+        /// Session id.
+        session: &'a str,
+        /// What TLS said.
+        detail: String,
+    },
+    /// A command or a message was answered 4yz or 5yz.
+    #[serde(rename = "session.refused")]
+    Refused {
+        /// Session id.
+        session: &'a str,
+        /// What was answered.
+        reply: &'a Reply,
+    },
+    /// The session is over.
+    #[serde(rename = "session.close")]
+    SessionClose {
+        /// Session id.
+        session: &'a str,
+        /// Messages taken.
+        messages: u32,
+        /// How it ended.
+        cause: &'a str,
+    },
+    /// A policy ruled.
+    #[serde(rename = "policy.ruled")]
+    PolicyRuled(PolicyMoment<'a>),
+    /// A policy failed; the message waits or is refused for now, never passed.
+    #[serde(rename = "policy.fault")]
+    PolicyFault {
+        /// Policy name.
+        policy: &'a str,
+        /// Interface that was asked.
+        interface: &'a str,
+        /// Session or queue id.
+        subject: &'a str,
+        /// What went wrong.
+        detail: String,
+    },
+    /// Text that a policy logged.
+    #[serde(rename = "policy.log")]
+    PolicyLog {
+        /// Policy name.
+        policy: &'a str,
+        /// Session or queue id.
+        subject: &'a str,
+        /// `debug`, `info` or `warn`.
+        severity: &'a str,
+        /// Its text, bounded.
+        text: &'a str,
+    },
+    /// A message is on disk and was answered 250.
+    #[serde(rename = "message.queued")]
+    Queued {
+        /// Session id.
+        session: &'a str,
+        /// Queue id.
+        queue: String,
+        /// Reverse-path; empty is `<>`.
+        reverse_path: String,
+        /// Number of recipients.
+        recipients: usize,
+        /// Size, octets.
+        octets: u64,
+    },
+    /// What discovery found for a domain.
+    #[serde(rename = "delivery.discovered")]
+    Discovered {
+        /// Queue id.
+        queue: String,
+        /// Recipient domain.
+        domain: String,
+        /// Answer for SRV: found, none, denied, unknown, bogus.
+        secmx: &'static str,
+        /// Answer for MX.
+        mx: &'static str,
+        /// `name:port` in order.
+        exchangers: Vec<String>,
+        /// What was left out or odd.
+        notes: Vec<String>,
+    },
+    /// One exchanger was tried and did not take the message.
+    #[serde(rename = "attempt.failed")]
+    AttemptFailed {
+        /// Queue id.
+        queue: String,
+        /// Role under which it was tried.
+        role: SenderRole,
+        /// Who and why.
+        failure: &'a Failure,
+    },
+    /// Recipients were delivered.
+    #[serde(rename = "message.delivered")]
+    Delivered {
+        /// Queue id.
+        queue: String,
+        /// Role.
+        role: SenderRole,
+        /// Exchanger that took it.
+        exchanger: &'a str,
+        /// Its address and port.
+        address: String,
+        /// The channel it went over.
+        channel: &'a Channel,
+        /// Recipients.
+        recipients: Vec<String>,
+        /// Its answer.
+        reply: &'a Reply,
+    },
+    /// Recipients wait for another attempt.
+    #[serde(rename = "message.deferred")]
+    Deferred {
+        /// Queue id.
+        queue: String,
+        /// Recipients.
+        recipients: Vec<String>,
+        /// Why.
+        failure: &'a Failure,
+        /// When it comes up again, RFC 3339.
+        next: String,
+    },
+    /// Recipients were given up; a bounce goes out unless the reverse-path is null.
+    #[serde(rename = "message.returned")]
+    Returned {
+        /// Queue id.
+        queue: String,
+        /// Recipients.
+        recipients: Vec<String>,
+        /// Why.
+        failure: &'a Failure,
+        /// Queue id of the bounce, when there is one.
+        bounce: Option<String>,
+    },
+    /// A message is kept for a person.
+    #[serde(rename = "message.quarantined")]
+    Quarantined {
+        /// Queue id.
+        queue: String,
+        /// Reason code.
+        code: &'a str,
+    },
+    /// A message was taken and dropped because a policy said so.
+    #[serde(rename = "message.discarded")]
+    Discarded {
+        /// Queue id.
+        queue: String,
+        /// Reason code.
+        code: &'a str,
+    },
+    /// A spool record was set aside because it is not what was written.
+    #[serde(rename = "spool.set-aside")]
+    SetAside {
+        /// Where it is kept.
+        record: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The spool cannot be trusted or written.
+    #[serde(rename = "spool.failed")]
+    SpoolFailed {
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// One ruling of one policy.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyMoment<'a> {
+    /// Policy name.
+    pub policy: &'a str,
+    /// Interface and function, such as `sender.route`.
+    pub question: &'a str,
+    /// Session or queue id.
+    pub subject: &'a str,
+    /// `pass`, `accept`, …
+    pub ruling: &'a str,
+    /// Reason code.
+    pub code: Option<&'a str>,
+    /// How long it took, microseconds.
+    pub us: u64,
+}

@@ -1,0 +1,9 @@
+//! What happened, said once: a reply, a failure, an event. Retries, bounces and logs all read the same values.
+
+mod event;
+mod failure;
+mod status;
+
+pub use event::{Event, PolicyMoment};
+pub use failure::{Cause, Failure};
+pub use status::{EnhancedStatus, Reply};

@@ -1,0 +1,298 @@
+//! From DNS answers to exchangers in the order in which they are tried (D-1 … D-10; RFC 2782; RFC 5321, 5.1; RFC 7505).
+//!
+//! The answers come in as facts, with "found", "none", "denied", "unknown" and "bogus" apart; random draws are an argument.
+
+use super::exchanger::{Exchanger, ExchangerName, Source};
+use crate::channel::Level;
+use crate::mail::Domain;
+use std::net::IpAddr;
+
+/// What DNS said to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// These records; at least one.
+    Found(Vec<T>),
+    /// There are none, and the answer says so.
+    None,
+    /// "No service here": a single SRV with target `.`, or a null MX.
+    Denied,
+    /// No answer, or SERVFAIL. Why, in words.
+    Unknown(String),
+    /// An answer that fails DNSSEC. Why, in words.
+    Bogus(String),
+}
+
+impl<T> Answer<T> {
+    /// What kind of answer it is.
+    pub fn kind(&self) -> AnswerKind {
+        match self {
+            Self::Found(_) => AnswerKind::Found,
+            Self::None => AnswerKind::None,
+            Self::Denied => AnswerKind::Denied,
+            Self::Unknown(_) => AnswerKind::Unknown,
+            Self::Bogus(_) => AnswerKind::Bogus,
+        }
+    }
+}
+
+/// An answer without its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// There are records.
+    Found,
+    /// There are none.
+    None,
+    /// "No service here".
+    Denied,
+    /// It could not be told.
+    Unknown,
+    /// It fails DNSSEC.
+    Bogus,
+}
+
+impl AnswerKind {
+    /// The word for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::None => "none",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+            Self::Bogus => "bogus",
+        }
+    }
+}
+
+/// One SRV record (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SrvRecord {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share among those of one priority.
+    pub weight: u16,
+    /// TCP port; 0 is invalid (D-4).
+    pub port: u16,
+    /// `None` is the root: "the service is decidedly not available at this domain".
+    pub target: Option<Domain>,
+}
+
+/// One MX record (RFC 5321, 5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MxRecord {
+    /// Lower is tried first.
+    pub preference: u16,
+    /// `None` is the root, which makes a null MX (RFC 7505).
+    pub exchange: Option<Domain>,
+}
+
+/// Everything that was asked about one domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// `_secmx._tcp` SRV.
+    pub srv: Answer<SrvRecord>,
+    /// MX.
+    pub mx: Answer<MxRecord>,
+    /// Addresses of the domain itself; only looked at when MX says none.
+    pub address: Answer<IpAddr>,
+}
+
+/// What is ours, so that mail does not loop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Names of this gateway.
+    pub names: Vec<Domain>,
+}
+
+/// Bounds on what strangers' DNS may make us do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Port of MX hosts and of address records. Default 25.
+    pub mx_port: u16,
+    /// Ports that an SRV record may name. Default 25, 465, 587.
+    pub ports: Vec<u16>,
+    /// Records of one answer that are used, after sorting. Default 20 (D-9).
+    pub records_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { mx_port: 25, ports: vec![25, 465, 587], records_max: 20 }
+    }
+}
+
+/// What the findings come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// What SRV said.
+    pub secmx: AnswerKind,
+    /// What MX said, or the address record in its place.
+    pub mx: AnswerKind,
+    /// Candidates: SRV hosts, then MX hosts, each in the order drawn for this attempt.
+    pub exchangers: Vec<Exchanger>,
+    /// The loop rule left nothing of what MX named (RFC 5321, 5.1).
+    pub loops_to_us: bool,
+    /// What was left out or odd, in words.
+    pub notes: Vec<String>,
+}
+
+/// A source of random draws: a number from 0 to its argument, inclusive.
+pub type Draw<'a> = dyn FnMut(u32) -> u32 + Send + 'a;
+
+/// Owner name of the SecMX SRV records of a domain (D-1; draft, section 5.1.1: "the SecMX SRV records would have their Service field set as
+/// 'secmx'. The protocol for SecMX will be TCP").
+pub fn srv_owner(domain: &Domain) -> String {
+    format!("_secmx._tcp.{domain}")
+}
+
+/// Exchangers of a domain. Weights are drawn here, so every delivery attempt asks anew (D-3).
+pub fn discover(domain: &Domain, findings: &Findings, own: &Own, limits: &Limits, draw: &mut Draw<'_>) -> Discovery {
+    let mut notes = Vec::new();
+    let (secmx, mut exchangers) = secmx_hosts(&findings.srv, own, limits, draw, &mut notes);
+    let (mx, hosts, loops_to_us) = mx_hosts(domain, findings, own, limits, draw, &mut notes);
+    for host in hosts {
+        let known = |exchanger: &Exchanger| exchanger.name == host.name && exchanger.port == host.port && exchanger.source == host.source;
+        if !exchangers.iter().any(known) {
+            exchangers.push(host);
+        }
+    }
+    Discovery { secmx, mx, exchangers, loops_to_us, notes }
+}
+
+/// The one exchanger of an address literal: no SRV is asked for (D-1).
+pub fn literal(address: IpAddr, port: u16) -> Discovery {
+    let exchanger = exchanger(ExchangerName::Address(address), port, Source::AddressRecord, 0);
+    only(exchanger)
+}
+
+/// The one exchanger that the configuration names.
+pub fn configured(name: ExchangerName, port: u16) -> Discovery {
+    only(exchanger(name, port, Source::Configured, 0))
+}
+
+fn only(exchanger: Exchanger) -> Discovery {
+    let exchangers = vec![exchanger];
+    Discovery { secmx: AnswerKind::None, mx: AnswerKind::None, exchangers, loops_to_us: false, notes: Vec::new() }
+}
+
+fn exchanger(name: ExchangerName, port: u16, source: Source, preference: u16) -> Exchanger {
+    let expected = if matches!(source, Source::SecmxSrv | Source::SmtpTlsSrv) { Level::Host } else { Level::Plain };
+    Exchanger { name, port, source, preference, dnssec_secure: false, expected }
+}
+
+/// SRV hosts, lowest priority first, "the whole level before the next" (D-2).
+fn secmx_hosts(
+    answer: &Answer<SrvRecord>,
+    own: &Own,
+    limits: &Limits,
+    draw: &mut Draw<'_>,
+    notes: &mut Vec<String>,
+) -> (AnswerKind, Vec<Exchanger>) {
+    let Answer::Found(records) = answer else { return (answer.kind(), Vec::new()) };
+    // RFC 2782: "A Target of '.' means that the service is decidedly not available at this domain" — when it is the only record (D-5).
+    if let [SrvRecord { target: None, .. }] = records.as_slice() {
+        return (AnswerKind::Denied, Vec::new());
+    }
+    let usable = records.iter().filter(|record| is_usable(record, limits, notes)).cloned().collect::<Vec<_>>();
+    let mut ordered = in_srv_order(usable, draw);
+    bound(&mut ordered, limits.records_max, "SRV", notes);
+    let ours = |record: &SrvRecord| record.target.as_ref().is_some_and(|target| own.names.contains(target));
+    before_us(&mut ordered, ours, |record| record.priority, notes);
+    let hosts: Vec<_> = ordered
+        .into_iter()
+        .filter_map(|record| Some(exchanger(ExchangerName::Domain(record.target?), record.port, Source::SecmxSrv, record.priority)))
+        .collect();
+    (if hosts.is_empty() { AnswerKind::None } else { AnswerKind::Found }, hosts)
+}
+
+fn is_usable(record: &SrvRecord, limits: &Limits, notes: &mut Vec<String>) -> bool {
+    match &record.target {
+        None => notes.push("an SRV record with target `.` stands among others and is skipped".into()),
+        Some(target) if record.port == 0 => notes.push(format!("SRV {target} names port 0 and is skipped")),
+        Some(target) if !limits.ports.contains(&record.port) => {
+            notes.push(format!("SRV {target} names port {}, which is not in `send.ports`, and is skipped", record.port));
+        }
+        Some(_) => return true,
+    }
+    false
+}
+
+/// RFC 2782: priorities in order, and within one the weighted draw: "arrange all SRV RRs (that have not been ordered yet) in any order,
+/// except that all those with weight 0 are placed at the beginning of the list … choose a uniform random number between 0 and the sum
+/// computed (inclusive), and select the RR whose running sum value is the first in the selected order which is greater than or equal to
+/// the random number selected" (D-2, D-3).
+fn in_srv_order(mut records: Vec<SrvRecord>, draw: &mut Draw<'_>) -> Vec<SrvRecord> {
+    records.sort_by_key(|record| (record.priority, record.weight != 0));
+    let mut ordered = Vec::with_capacity(records.len());
+    while let Some(priority) = records.first().map(|record| record.priority) {
+        let level: Vec<u32> = records.iter().take_while(|r| r.priority == priority).map(|r| u32::from(r.weight)).collect();
+        let drawn = draw(level.iter().sum());
+        let mut sum = 0;
+        let chosen = level.iter().position(|weight| {
+            sum += weight;
+            sum >= drawn
+        });
+        ordered.push(records.remove(chosen.unwrap_or(0)));
+    }
+    ordered
+}
+
+/// MX hosts in order, the domain itself where there is no MX, and whether the loop rule left nothing.
+fn mx_hosts(
+    domain: &Domain,
+    findings: &Findings,
+    own: &Own,
+    limits: &Limits,
+    draw: &mut Draw<'_>,
+    notes: &mut Vec<String>,
+) -> (AnswerKind, Vec<Exchanger>, bool) {
+    let records = match &findings.mx {
+        Answer::Found(records) => records,
+        // RFC 5321, 5.1: "If an empty list of MXs is returned, the address is treated as if it was associated with an implicit MX RR,
+        // with a preference of 0, pointing to that host."
+        Answer::None if matches!(findings.address, Answer::Found(_)) => {
+            let host = exchanger(ExchangerName::Domain(domain.clone()), limits.mx_port, Source::AddressRecord, 0);
+            return if own.names.contains(domain) { (AnswerKind::Found, Vec::new(), true) } else { (AnswerKind::Found, vec![host], false) };
+        }
+        Answer::None => return (findings.address.kind(), Vec::new(), false),
+        other => return (other.kind(), Vec::new(), false),
+    };
+    // RFC 7505, 3: "a single MX RR … with an RDATA section consisting of preference number 0 and a zero-length label".
+    if let [MxRecord { exchange: None, .. }] = records.as_slice() {
+        return (AnswerKind::Denied, Vec::new(), false);
+    }
+    let mut ordered = in_mx_order(records, draw);
+    bound(&mut ordered, limits.records_max, "MX", notes);
+    let ours = |(_, exchange): &(u16, Domain)| own.names.contains(exchange);
+    let loops = ordered.iter().any(ours);
+    before_us(&mut ordered, ours, |(preference, _)| *preference, notes);
+    let hosts: Vec<_> = ordered
+        .into_iter()
+        .map(|(preference, exchange)| exchanger(ExchangerName::Domain(exchange), limits.mx_port, Source::Mx, preference))
+        .collect();
+    let loops_to_us = loops && hosts.is_empty();
+    (AnswerKind::Found, hosts, loops_to_us)
+}
+
+/// RFC 5321, 5.1: "MX records with the lowest preference … the sender-SMTP MUST randomize them to spread the load".
+fn in_mx_order(records: &[MxRecord], draw: &mut Draw<'_>) -> Vec<(u16, Domain)> {
+    let named = records.iter().filter_map(|record| Some((record.preference, record.exchange.clone()?)));
+    let mut drawn: Vec<_> = named.map(|(preference, exchange)| (preference, draw(u32::MAX), exchange)).collect();
+    drawn.sort_by_key(|(preference, number, _)| (*preference, *number));
+    drawn.into_iter().map(|(preference, _, exchange)| (preference, exchange)).collect()
+}
+
+fn bound<T>(records: &mut Vec<T>, most: usize, kind: &str, notes: &mut Vec<String>) {
+    if records.len() > most {
+        notes.push(format!("{} of {} {kind} records are left out", records.len() - most, records.len()));
+        records.truncate(most);
+    }
+}
+
+/// The loop rule: our own host, and all that is not more preferred, goes (D-8; RFC 5321, 5.1).
+fn before_us<T>(records: &mut Vec<T>, ours: impl Fn(&T) -> bool, preference: impl Fn(&T) -> u16, notes: &mut Vec<String>) {
+    if let Some(own) = records.iter().filter(|record| ours(record)).map(&preference).min() {
+        let before = records.len();
+        records.retain(|record| preference(record) < own);
+        notes.push(format!("this gateway is among the hosts: {} that are not more preferred are left out", before - records.len()));
+    }
+}

@@ -1,0 +1,77 @@
+//! A host that may take the mail, and where we heard of it.
+
+use crate::channel::{Level, Requirement};
+use crate::mail::Domain;
+use std::fmt;
+use std::net::IpAddr;
+
+/// The name of an exchanger: a host name, or the address of a literal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ExchangerName {
+    /// A host name; its addresses are looked up when it is tried.
+    Domain(Domain),
+    /// An address, from an address literal or the configuration.
+    Address(IpAddr),
+}
+
+impl fmt::Display for ExchangerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Domain(domain) => domain.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Where an exchanger was found (D-10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// `_secmx._tcp` SRV (draft, section 5.1.1).
+    SecmxSrv,
+    /// `_smtp-tls._tcp` SRV.
+    SmtpTlsSrv,
+    /// MX.
+    Mx,
+    /// The domain's own address records (RFC 5321, 5.1).
+    AddressRecord,
+    /// The operator's configuration.
+    Configured,
+}
+
+/// A host that may take the mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchanger {
+    /// Its name.
+    pub name: ExchangerName,
+    /// TCP port, never 0.
+    pub port: u16,
+    /// Where we heard of it.
+    pub source: Source,
+    /// SRV priority or MX preference; lower is tried first.
+    pub preference: u16,
+    /// The records that name it are DNSSEC-secure.
+    pub dnssec_secure: bool,
+    /// The best level it could reach by what is published.
+    pub expected: Level,
+}
+
+impl Exchanger {
+    /// TLS from the first octet? "STARTTLS on any SRV port except 465, which is implicit TLS. `_smtp-tls._tcp`: port ≠ 25 is implicit
+    /// TLS" (profile, decision 5).
+    pub fn implicit_tls(&self) -> bool {
+        match self.source {
+            Source::SecmxSrv => self.port == 465,
+            Source::SmtpTlsSrv => self.port != 25,
+            Source::Mx | Source::AddressRecord | Source::Configured => false,
+        }
+    }
+
+    /// What the host itself stands for: "Never plaintext to an SRV host. A published SecMX host is by definition secure" (profile,
+    /// decision 2).
+    pub fn floor(&self) -> Requirement {
+        match self.source {
+            Source::SecmxSrv | Source::SmtpTlsSrv => Requirement::at_least(Level::Encrypted),
+            Source::Mx | Source::AddressRecord | Source::Configured => Requirement::NONE,
+        }
+    }
+}

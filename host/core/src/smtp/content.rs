@@ -1,0 +1,287 @@
+//! The octets of a message on the wire, both ways (RFC 5321, 4.1.1.4 and 4.5.2): one codec for what comes in and what goes out.
+//!
+//! Coming in, only CRLF "." CRLF ends data and only CRLF ends a line: a bare CR or LF is noticed, never repaired, since two servers that
+//! repair differently see two different messages. Going out, everything becomes lines that end in CRLF, whatever it was.
+
+use std::fmt;
+
+/// What is wrong with a message. It is answered once its real end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// RFC 5321, 2.3.8: "Conforming implementations MUST NOT recognize or generate any other character or character sequence as a line
+    /// terminator."
+    BareLineEnd,
+    /// A line longer than the limit (RFC 5321, 4.5.3.1.6).
+    LongLine,
+    /// More octets than the limit.
+    TooBig,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BareLineEnd => "Bare CR or LF in the message",
+            Self::LongLine => "Line too long",
+            Self::TooBig => "Message too big",
+        })
+    }
+}
+
+/// Where in a line the decoder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind CRLF, or at the very beginning.
+    Start,
+    /// Behind a "." at the start of a line.
+    Dot,
+    /// Behind a "." at the start of a line and a CR.
+    DotCr,
+    /// Within a line.
+    Within,
+    /// Behind a CR within a line.
+    Cr,
+}
+
+/// Reads content until its end.
+#[derive(Debug)]
+pub struct Decoder {
+    place: Place,
+    flaw: Option<Flaw>,
+    line_octets: usize,
+    octets: u64,
+    line_octets_max: usize,
+    octets_max: u64,
+}
+
+/// What became of octets that were fed to a [`Decoder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// How many of them belong to the content.
+    pub used: usize,
+    /// Whether the end of data was among them.
+    pub ended: bool,
+}
+
+impl Decoder {
+    /// A decoder at the beginning of content, with the most octets that a line and the whole may have.
+    pub fn new(line_octets_max: usize, octets_max: u64) -> Self {
+        Self { place: Place::Start, flaw: None, line_octets: 0, octets: 0, line_octets_max, octets_max }
+    }
+
+    /// Reads octets up to the end of data, and puts what they mean into `out`. Once there is a flaw nothing more is put there: memory stays
+    /// bounded, and the rest is only searched for its end.
+    pub fn decode(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Decoded {
+        for (index, octet) in octets.iter().enumerate() {
+            if self.step(*octet, out) {
+                return Decoded { used: index.saturating_add(1), ended: true };
+            }
+        }
+        Decoded { used: octets.len(), ended: false }
+    }
+
+    /// What is wrong with what was read so far; the first flaw counts.
+    pub fn flaw(&self) -> Option<Flaw> {
+        self.flaw
+    }
+
+    /// Takes one octet; true at the end of data.
+    fn step(&mut self, octet: u8, out: &mut Vec<u8>) -> bool {
+        match (self.place, octet) {
+            (Place::Start, b'.') => self.place = Place::Dot,
+            (Place::Dot, b'\r') => self.place = Place::DotCr,
+            (Place::DotCr, b'\n') => return true,
+            // The dot was the whole line but for a bare CR: content after all, and flawed.
+            (Place::DotCr, _) => {
+                self.spoil(Flaw::BareLineEnd);
+                self.place = Place::Cr;
+                return self.step(octet, out);
+            }
+            (Place::Cr, b'\n') => self.end_line(out),
+            (Place::Cr, _) => {
+                self.spoil(Flaw::BareLineEnd);
+                self.place = Place::Within;
+                return self.step(octet, out);
+            }
+            (_, b'\r') => self.place = Place::Cr,
+            // RFC 5321, 4.5.2: "If the first character is a period and there are other characters on the line, the first character is
+            // deleted."
+            (_, b'\n') => {
+                self.spoil(Flaw::BareLineEnd);
+                self.place = Place::Within;
+            }
+            (_, octet) => {
+                self.place = Place::Within;
+                self.take(octet, out);
+            }
+        }
+        false
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>) {
+        self.line_octets = 0;
+        self.take(b'\r', out);
+        self.take(b'\n', out);
+        self.line_octets = 0;
+        self.place = Place::Start;
+    }
+
+    fn take(&mut self, octet: u8, out: &mut Vec<u8>) {
+        self.octets = self.octets.saturating_add(1);
+        self.line_octets = self.line_octets.saturating_add(1);
+        if self.octets > self.octets_max {
+            self.spoil(Flaw::TooBig);
+        } else if self.line_octets > self.line_octets_max {
+            self.spoil(Flaw::LongLine);
+        }
+        if self.flaw.is_none() {
+            out.push(octet);
+        }
+    }
+
+    fn spoil(&mut self, flaw: Flaw) {
+        self.flaw.get_or_insert(flaw);
+    }
+}
+
+/// Writes content: CRLF lines, dots doubled at their start, and at the end CRLF "." CRLF. What goes out matches `^([^\r\n]*\r\n)*$`.
+#[derive(Debug)]
+pub struct Encoder {
+    at_start: bool,
+    behind_cr: bool,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// An encoder at the beginning of content.
+    pub fn new() -> Self {
+        Self { at_start: true, behind_cr: false }
+    }
+
+    /// Writes a chunk of content; how it is cut does not matter.
+    pub fn encode(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        out.reserve(octets.len());
+        for octet in octets {
+            let behind_cr = std::mem::replace(&mut self.behind_cr, *octet == b'\r');
+            match octet {
+                b'\n' => self.end_line(out),
+                _ if behind_cr => {
+                    // The CR before stood alone: it ends a line of its own.
+                    self.end_line(out);
+                    self.plain(*octet, out);
+                }
+                _ => self.plain(*octet, out),
+            }
+        }
+    }
+
+    /// Ends the last line, if it is open, and the content.
+    pub fn finish(mut self, out: &mut Vec<u8>) {
+        if !self.at_start || self.behind_cr {
+            self.end_line(out);
+        }
+        out.extend_from_slice(b".\r\n");
+    }
+
+    fn plain(&mut self, octet: u8, out: &mut Vec<u8>) {
+        if octet == b'\r' {
+            return;
+        }
+        // RFC 5321, 4.5.2: "Before sending a line of mail text, the SMTP client checks the first character of the line. If it is a
+        // period, one additional period is inserted at the beginning of the line."
+        if self.at_start && octet == b'.' {
+            out.push(b'.');
+        }
+        self.at_start = false;
+        out.push(octet);
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\n");
+        self.at_start = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Decodes `wire` cut at `cut`; gives content, flaw, and how many octets were used if the end came.
+    fn decode(wire: &[u8], cut: usize) -> (Vec<u8>, Option<Flaw>, Option<usize>) {
+        let mut decoder = Decoder::new(1000, 10_000);
+        let mut content = Vec::new();
+        let (first, second) = wire.split_at(cut);
+        let head = decoder.decode(first, &mut content);
+        if head.ended {
+            return (content, decoder.flaw(), Some(head.used));
+        }
+        let tail = decoder.decode(second, &mut content);
+        (content, decoder.flaw(), tail.ended.then_some(cut + tail.used))
+    }
+
+    /// S2: only CRLF.CRLF ends data, wherever the octets are cut.
+    #[test]
+    fn s2_only_the_real_end_ends_data() {
+        let forged = b"EHLO evil.test\r\nMAIL FROM:<boss@example.test>\r\n.\r\n";
+        for end in ["\n.\n", "\n.\r\n", "\r.\r", "\n.\r", "\r\n.\n", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n.\r\r\n", "\u{b}.\u{b}", "\u{85}.\u{85}", "\u{2028}.\u{2028}"] {
+            let wire = [b"body", end.as_bytes(), forged].concat();
+            for cut in 0..=wire.len() {
+                let (_, flaw, used) = decode(&wire, cut);
+                assert_eq!(used, Some(wire.len()), "{end:?} cut at {cut} ended data early");
+                let strange_but_clean = end.starts_with(['\u{b}', '\u{85}', '\u{2028}']) || end.contains('\0');
+                assert_eq!(flaw.is_none(), strange_but_clean, "{end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn s2_the_first_line_is_a_line_too() {
+        assert_eq!(decode(b".\r\n", 0), (Vec::new(), None, Some(3)));
+        assert_eq!(decode(b"\n.\r\nx\r\n.\r\n", 0).1, Some(Flaw::BareLineEnd));
+        assert_eq!(decode(b"..a\r\n.\r\n", 1).0, b".a\r\n");
+    }
+
+    #[test]
+    fn limits_are_noticed_and_memory_is_bounded() {
+        let long = [vec![b'a'; 1001], b"\r\n.\r\n".to_vec()].concat();
+        assert_eq!(decode(&long, 3).1, Some(Flaw::LongLine));
+        let big = [b"aaaaaaaa\r\n".repeat(2000), b".\r\n".to_vec()].concat();
+        let (content, flaw, used) = decode(&big, 7);
+        assert_eq!((flaw, used), (Some(Flaw::TooBig), Some(big.len())));
+        assert!(content.len() <= 10_000);
+    }
+
+    proptest! {
+        /// Clean content survives the way out and in, however it is cut.
+        #[test]
+        fn decode_undoes_encode(lines in prop::collection::vec("[ -~]{0,20}", 0..8), cut in 0_usize..40, wire_cut in 0_usize..40) {
+            let content: Vec<u8> = lines.iter().flat_map(|line| format!("{line}\r\n").into_bytes()).collect();
+            let mut wire = Vec::new();
+            let mut encoder = Encoder::new();
+            let (first, second) = content.split_at(cut.min(content.len()));
+            encoder.encode(first, &mut wire);
+            encoder.encode(second, &mut wire);
+            encoder.finish(&mut wire);
+            let (decoded, flaw, used) = decode(&wire, wire_cut.min(wire.len()));
+            prop_assert_eq!((decoded, flaw, used), (content, None, Some(wire.len())));
+        }
+
+        /// S2: whatever went in, our wire is lines that end in CRLF, and its only end is the last one.
+        #[test]
+        fn s2_our_wire_is_clean(content in prop::collection::vec(prop::sample::select(b"a.\r\n\0\xff".to_vec()), 0..40), cut in 0_usize..40) {
+            let mut wire = Vec::new();
+            let mut encoder = Encoder::new();
+            let (first, second) = content.split_at(cut.min(content.len()));
+            encoder.encode(first, &mut wire);
+            encoder.encode(second, &mut wire);
+            encoder.finish(&mut wire);
+            let (_, flaw, used) = decode(&wire, 0);
+            prop_assert_eq!((flaw, used), (None, Some(wire.len())));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The content of one message: decoded, watched, judged, written down (RFC 5321, 4.1.1.4).
+
+use super::config::Limits;
+use super::transaction::{Mark, Transaction};
+use super::{Disposition, Effect, Refusal, Session, State, replies};
+use crate::queue::QueueId;
+use crate::report::Reply;
+use crate::ruling::{Question, Ruling};
+use crate::smtp::content::Decoder;
+
+/// Content that is coming in.
+#[derive(Debug)]
+pub(super) struct Content {
+    decoder: Decoder,
+    header: HeaderWatch,
+}
+
+impl Content {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { decoder: Decoder::new(limits.line_octets_max, limits.message_octets_max), header: HeaderWatch::default() }
+    }
+
+    /// What the message is refused with once its real end has come; `None` when nothing is wrong with it.
+    fn refusal(&self, limits: &Limits) -> Option<Reply> {
+        match self.decoder.flaw() {
+            Some(flaw) => Some(replies::of_flaw(flaw)),
+            None if self.header.received > limits.hops_max => Some(replies::looping()),
+            None if self.header.octets > limits.header_octets_max || self.header.fields > limits.header_fields_max => Some(replies::header_too_big()),
+            None => None,
+        }
+    }
+}
+
+/// Counts what the header section holds while it goes by.
+#[derive(Debug, Default)]
+struct HeaderWatch {
+    /// Octets of the header section.
+    octets: usize,
+    /// Fields.
+    fields: usize,
+    /// Received fields: "Simple counting of the number of 'Received:' header fields" finds loops (RFC 5321, 6.3).
+    received: usize,
+    /// The first octets of the line that is going by.
+    start: Vec<u8>,
+    over: bool,
+}
+
+impl HeaderWatch {
+    const RECEIVED: &'static [u8] = b"received:";
+
+    fn watch(&mut self, octets: &[u8]) {
+        for octet in octets {
+            if self.over {
+                return;
+            }
+            self.octets = self.octets.saturating_add(1);
+            match octet {
+                b'\n' => self.end_line(),
+                b'\r' => {}
+                octet if self.start.len() < Self::RECEIVED.len() => self.start.push(octet.to_ascii_lowercase()),
+                _ => {}
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        match self.start.first() {
+            None => self.over = true,
+            // Folding: the line goes on with the field before it (RFC 5322, 2.2.3).
+            Some(b' ' | b'\t') => {}
+            Some(_) => {
+                self.fields = self.fields.saturating_add(1);
+                self.received = self.received.saturating_add(usize::from(self.start == Self::RECEIVED));
+            }
+        }
+        self.start.clear();
+    }
+}
+
+impl Session {
+    /// Takes octets of content; what is behind its end is kept for the next command.
+    pub(super) fn take_content(&mut self, transaction: Transaction, mut content: Content, octets: &[u8], effects: &mut Vec<Effect>) -> State {
+        let mut decoded = Vec::new();
+        let result = content.decoder.decode(octets, &mut decoded);
+        content.header.watch(&decoded);
+        if !decoded.is_empty() && content.decoder.flaw().is_none() {
+            effects.push(Effect::Store(decoded));
+        }
+        if !result.ended {
+            return State::Content(transaction, content);
+        }
+        // The buffer is empty while content is read: what is behind the end is next.
+        self.lines.push(octets.get(result.used..).unwrap_or_default());
+        effects.push(Effect::Wait(self.config.limits.command));
+        match content.refusal(&self.config.limits) {
+            Some(reply) => {
+                let state = Self::reset(effects);
+                self.refuse(state, reply, effects)
+            }
+            None => {
+                effects.push(Effect::Ask(Question::Content));
+                State::Judging(transaction)
+            }
+        }
+    }
+
+    /// The policies answered about the whole message. What they said early about it still holds.
+    pub(super) fn judged(&mut self, mut transaction: Transaction, ruling: Ruling, effects: &mut Vec<Effect>) -> State {
+        if let Some(reply) = replies::refusal(&ruling) {
+            let state = Self::reset(effects);
+            return self.refuse(state, reply, effects);
+        }
+        transaction.mark(ruling);
+        let Transaction { envelope, mark, .. } = transaction;
+        let disposition = match mark {
+            Some(Mark::Discard(reason)) => {
+                effects.extend([Effect::Dropped(reason), Effect::Reply(replies::taken())]);
+                return Self::reset(effects);
+            }
+            Some(Mark::Quarantine(reason)) => Disposition::Quarantine(reason),
+            None => Disposition::Deliver,
+        };
+        effects.push(Effect::Commit { envelope, disposition });
+        State::Storing
+    }
+
+    /// RFC 5321, 4.2.5: with the 250 "the server … accepts responsibility". Not before the message is on stable storage (invariant 4).
+    pub(super) fn stored(&mut self, result: Result<QueueId, Refusal>, effects: &mut Vec<Effect>) -> State {
+        effects.push(Effect::Reply(match result {
+            Ok(id) => replies::queued(id),
+            Err(Refusal::Full) => replies::no_room(),
+            Err(Refusal::Fault) => replies::our_fault(),
+        }));
+        Self::reset(effects)
+    }
+}

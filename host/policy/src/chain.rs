@@ -1,0 +1,201 @@
+//! The questions, each put to the policies that answer it, in order.
+//!
+//! `pass` goes to the next policy; any other ruling ends the chain. Demands, roles and tags add up, and the strictest wins, so that
+//! their order does not matter and no policy can lower what another, or the configuration, raised (invariant 2).
+
+use crate::convert;
+use crate::effects::{Tags, join};
+use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
+use crate::fault::Fault;
+use crate::host::{Facts, Inspected};
+use crate::policy::{Policy, Question};
+use crate::set::{Duty, PolicySet};
+use secmx_core::channel::{Channel, Level};
+use secmx_core::mail::{Mailbox, Parameter, ReversePath};
+use secmx_core::role::{ReceiverRole, SenderRole};
+use secmx_core::ruling::{ContentEffects, Exhausted, Plan, Ruling, Step, Terms};
+use std::sync::Arc;
+
+/// Answer to "a client connected".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// On which terms it may talk.
+    pub terms: Terms,
+    /// `Pass` and `Accept` let it.
+    pub ruling: Ruling,
+    /// Tags for later questions about this session.
+    pub tags: Tags,
+}
+
+/// Answer to "the message is complete".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What becomes of it.
+    pub ruling: Ruling,
+    /// What else was asked for; the tags of session and message are in it.
+    pub effects: ContentEffects,
+}
+
+/// Answer to "where shall this go".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routing {
+    /// The plan. It waits when a policy of the chain ruled against sending now.
+    pub plan: Plan,
+    /// `Pass` and `Accept` follow the plan.
+    pub ruling: Ruling,
+}
+
+impl PolicySet {
+    /// A client connected. The role policy of the listener sets the role, the chain may tighten it or refuse. A fault also when there is
+    /// no role policy of that name.
+    pub async fn greet(&self, role_policy: &str, facts: &SessionFacts) -> Result<Greeting, Fault> {
+        let mut session = facts.clone();
+        let mut greeting = Greeting { terms: Terms::default(), ruling: Ruling::Pass, tags: Tags::new() };
+        let role = self.role(role_policy, "receiver.greet")?;
+        for policy in std::iter::once(role).chain(self.asked("receiver")) {
+            let (ruling, effects) = policy.ask(Question::Greet, Facts::session(session.clone())).await?;
+            if effects.receiver_role == Some(ReceiverRole::SecureOnly) {
+                greeting.terms.role = ReceiverRole::SecureOnly;
+            }
+            greeting.terms.client_certificate = greeting.terms.client_certificate.max(effects.client_certificate);
+            session.tags.extend(effects.tags.clone());
+            greeting.tags.extend(effects.tags);
+            greeting.ruling = ruling;
+            let ended = match &greeting.ruling {
+                Ruling::Pass => false,
+                // A role policy that accepts speaks of its role, not for the policies behind it.
+                Ruling::Accept(_) => policy.duty == Duty::Chain,
+                _ => true,
+            };
+            if ended {
+                break;
+            }
+        }
+        Ok(greeting)
+    }
+
+    /// MAIL arrived. Gives the ruling and the tags that were set on the session.
+    pub async fn mail(&self, facts: &SessionFacts, reverse_path: &ReversePath, parameters: &[Parameter]) -> Result<(Ruling, Tags), Fault> {
+        let reverse_path = reverse_path.as_ref().map(convert::address);
+        self.command(facts, Question::Mail { reverse_path, parameters: convert::parameters(parameters) }).await
+    }
+
+    /// RCPT arrived. Gives the ruling and the tags that were set on the session.
+    pub async fn recipient(
+        &self,
+        facts: &SessionFacts,
+        reverse_path: &ReversePath,
+        forward_path: &Mailbox,
+        parameters: &[Parameter],
+    ) -> Result<(Ruling, Tags), Fault> {
+        let question = Question::Recipient {
+            reverse_path: reverse_path.as_ref().map(convert::address),
+            forward_path: convert::address(forward_path),
+            parameters: convert::parameters(parameters),
+        };
+        self.command(facts, question).await
+    }
+
+    async fn command(&self, facts: &SessionFacts, question: Question) -> Result<(Ruling, Tags), Fault> {
+        let (mut session, mut tags) = (facts.clone(), Tags::new());
+        for policy in self.asked(question.interface()) {
+            let (ruling, effects) = policy.ask(question.clone(), Facts::session(session.clone())).await?;
+            session.tags.extend(effects.tags.clone());
+            tags.extend(effects.tags);
+            if ruling != Ruling::Pass {
+                return Ok((ruling, tags));
+            }
+        }
+        Ok((Ruling::Pass, tags))
+    }
+
+    /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
+    pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
+        let message = Arc::new(Inspected::new(message));
+        let mut session = facts.clone();
+        let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default() };
+        for policy in self.asked("content") {
+            let (ruling, effects) = policy.ask(Question::Inspect, Facts::message(session.clone(), message.clone())).await?;
+            session.tags.extend(effects.tags.clone());
+            join(&mut inspection.effects, effects.content, effects.tags);
+            inspection.ruling = ruling;
+            if inspection.ruling != Ruling::Pass {
+                break;
+            }
+        }
+        Ok(inspection)
+    }
+
+    /// Where shall this go? The chain first: it may raise the role, rule against sending now, or accept with a plan of its own. Then the
+    /// policy of the resulting role builds the plan.
+    pub async fn route(&self, facts: DestinationFacts) -> Result<Routing, Fault> {
+        let facts = Arc::new(facts);
+        let mut role = facts.role;
+        for policy in self.asked("sender") {
+            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None)).await?;
+            role = role.max(effects.sender_role.unwrap_or_default());
+            match ruling {
+                Ruling::Pass => {}
+                Ruling::Accept(_) if effects.steps.is_empty() => break,
+                Ruling::Accept(_) => {
+                    let plan = plan(role, effects.steps, effects.when_proved, effects.when_unknown);
+                    return Ok(Routing { plan, ruling });
+                }
+                ruling => return Ok(Routing { plan: Plan::waiting(role), ruling }),
+            }
+        }
+        loop {
+            let policy = self.role(role_name(role), "sender.route")?;
+            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None)).await?;
+            let wanted = role.max(effects.sender_role.unwrap_or_default());
+            if wanted == role {
+                let plan = plan(role, effects.steps, effects.when_proved, effects.when_unknown);
+                return Ok(Routing { plan, ruling });
+            }
+            // The role went up, and it can only do so once more than there are roles: the stricter policy plans.
+            role = wanted;
+        }
+    }
+
+    /// A channel stands: may the message go? `exchanger` is its place in the facts. `Pass` and `Accept` send.
+    pub async fn admit(&self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
+        let role = self.role(role_name(facts.role), "sender.admit")?;
+        let facts = Arc::new(facts);
+        for policy in self.asked("sender").chain(std::iter::once(role)) {
+            let facts = Facts::destination(facts.clone(), Some(channel.clone()));
+            let (ruling, _) = policy.ask(Question::Admit { exchanger }, facts).await?;
+            if ruling != Ruling::Pass {
+                return Ok(ruling);
+            }
+        }
+        Ok(Ruling::Pass)
+    }
+
+    /// Policies of the chain that have this interface.
+    fn asked(&self, interface: &'static str) -> impl Iterator<Item = &Policy> {
+        self.chain.iter().filter(move |policy| policy.loaded.has(interface))
+    }
+
+    fn role(&self, name: &str, question: &'static str) -> Result<&Policy, Fault> {
+        let missing = || Fault { policy: name.to_owned(), question, detail: "no role policy has this name".into() };
+        self.roles.get(name).ok_or_else(missing)
+    }
+}
+
+fn role_name(role: SenderRole) -> &'static str {
+    match role {
+        SenderRole::BestEffort => "bes",
+        SenderRole::SecureOnly => "sos",
+    }
+}
+
+/// The plan as the gateway follows it. Secure only means TLS, whatever the policy wrote (L2-4).
+fn plan(role: SenderRole, mut steps: Vec<Step>, proved: Option<Exhausted>, unknown: Option<Exhausted>) -> Plan {
+    if role == SenderRole::SecureOnly {
+        for step in &mut steps {
+            step.at_least = step.at_least.max(Level::Encrypted);
+        }
+    }
+    let waiting = Plan::waiting(role);
+    Plan { steps, when_proved: proved.unwrap_or(waiting.when_proved), when_unknown: unknown.unwrap_or(waiting.when_unknown), ..waiting }
+}

@@ -1,0 +1,102 @@
+//! What can be wrong with a policy: when it is loaded, and when it is asked.
+
+use std::fmt;
+use wasmtime::{Trap, WasmBacktrace};
+
+/// A question that a policy did not answer as it should. Ours to mend, not the peer's: the caller answers 451 4.3.0 or tries later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Name of the policy.
+    pub policy: String,
+    /// Interface and function, such as `sender.route`.
+    pub question: &'static str,
+    /// What went wrong, one line.
+    pub detail: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "policy {}, {}: {}", self.policy, self.question, self.detail)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Why a policy is not loaded. The generation before it stays in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadError {
+    /// Two policies have this name.
+    DuplicateName(String),
+    /// The octets are no WebAssembly component, or one that needs a switched-off feature.
+    NotAComponent {
+        /// Name of the policy.
+        policy: String,
+        /// What the compiler says.
+        detail: String,
+    },
+    /// It imports something that is not offered, or not granted.
+    Import {
+        /// Name of the policy.
+        policy: String,
+        /// The import as the component names it.
+        import: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// It asks for a function that this version does not have, or has with another signature.
+    Mismatch {
+        /// Name of the policy.
+        policy: String,
+        /// Which function.
+        detail: String,
+    },
+    /// It exports none of `receiver`, `content`, `sender`.
+    NoInterface(String),
+    /// A role policy without the interface of its role.
+    NoRole {
+        /// Name of the policy.
+        policy: String,
+        /// Interface it needs.
+        interface: &'static str,
+    },
+    /// `on_error = "accept"` on a policy that sets a role.
+    AcceptsOnError(String),
+    /// The settings are not a JSON object, or its `setup.check` refused them.
+    Settings {
+        /// Name of the policy.
+        policy: String,
+        /// One sentence, the policy's own when it gave one.
+        detail: String,
+    },
+    /// It failed when it was asked to check its settings.
+    Fault(Fault),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateName(policy) => write!(f, "policy {policy}: the name is used twice"),
+            Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: not a usable component: {detail}"),
+            Self::Import { policy, import, advice } => write!(f, "policy {policy}: imports `{import}`: {advice}"),
+            Self::Mismatch { policy, detail } => write!(f, "policy {policy}: needs what this version does not offer: {detail}"),
+            Self::NoInterface(policy) => write!(f, "policy {policy}: exports none of receiver, content, sender"),
+            Self::NoRole { policy, interface } => write!(f, "policy {policy}: stands for a role and does not export `{interface}`"),
+            Self::AcceptsOnError(policy) => write!(f, "policy {policy}: sets a role, so on_error must not be `accept`"),
+            Self::Settings { policy, detail } => write!(f, "policy {policy}: settings: {detail}"),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// An error of wasmtime as one line: the reason first, then the function where it happened.
+pub(crate) fn describe(error: &wasmtime::Error) -> String {
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let place = error.downcast_ref::<WasmBacktrace>().and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name()));
+    let line = place.map_or(reason.clone(), |place| format!("{reason} (in {place})"));
+    line.chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

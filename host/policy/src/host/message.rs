@@ -1,0 +1,170 @@
+//! `message`: the message under inspection. Reading never copies more than was asked for; changes are checked when they are asked for and
+//! applied by the caller after the call.
+
+use super::State;
+use crate::bindings::mark::Message;
+use crate::bindings::secmx::policy::message::{Field, Host, HostMessage, Part, Recipient};
+use crate::bindings::secmx::policy::types::{Address, Level, Parameter, SenderRole};
+use crate::{convert, effects};
+use secmx_core::channel::Requirement;
+use secmx_core::ruling::{Demand, Edit, Evidence};
+use wasmtime::component::Resource;
+use wasmtime::{Result, bail, format_err};
+
+/// Most octets that one `read` gives.
+const READ_MAX: u32 = 4 << 20;
+
+/// Most octets of all contents that one answer puts in the place of parts.
+const PARTS_MAX: usize = 16 << 20;
+
+impl Host for State {}
+
+impl HostMessage for State {
+    fn id(&mut self, _: Resource<Message>) -> Result<String> {
+        Ok(self.message()?.facts.id.clone())
+    }
+
+    fn reverse_path(&mut self, _: Resource<Message>) -> Result<Option<Address>> {
+        Ok(self.message()?.facts.envelope.reverse_path.as_ref().map(convert::address))
+    }
+
+    fn parameters(&mut self, _: Resource<Message>) -> Result<Vec<Parameter>> {
+        Ok(convert::parameters(&self.message()?.facts.parameters))
+    }
+
+    fn recipients(&mut self, _: Resource<Message>) -> Result<Vec<Recipient>> {
+        let facts = &self.message()?.facts;
+        let parameters = facts.recipient_parameters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+        let recipient = |(mailbox, given)| Recipient { address: convert::address(mailbox), parameters: convert::parameters(given) };
+        Ok(facts.envelope.recipients.iter().zip(parameters).map(recipient).collect())
+    }
+
+    fn octets(&mut self, _: Resource<Message>) -> Result<u64> {
+        Ok(self.message()?.facts.octets.len())
+    }
+
+    fn fields(&mut self, _: Resource<Message>) -> Result<Vec<Field>> {
+        Ok(self.message()?.view().fields().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect())
+    }
+
+    fn text(&mut self, _: Resource<Message>, name: String) -> Result<Vec<String>> {
+        Ok(self.message()?.view().text(&name))
+    }
+
+    fn read(&mut self, _: Resource<Message>, offset: u64, max: u32) -> Result<Vec<u8>> {
+        Ok(self.message()?.facts.octets.read_at(offset, max.min(READ_MAX) as usize))
+    }
+
+    fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
+        Ok(self.message()?.view().parts())
+    }
+
+    fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
+        let message = self.message()?;
+        let body = message.view().body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
+        let end = start.saturating_add(max.min(READ_MAX) as usize).min(body.len());
+        Ok(body[start..end].to_vec())
+    }
+
+    fn part_text(&mut self, _: Resource<Message>, index: u32, max: u32) -> Result<Option<String>> {
+        let message = self.message()?;
+        let text = message.view().part_text(index).ok_or_else(|| format_err!("there is no part {index}"))?;
+        Ok(text.map(|text| text[..text.floor_char_boundary(max.min(READ_MAX) as usize)].to_owned()))
+    }
+
+    fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
+        self.message()?.view().digest(index).ok_or_else(|| format_err!("there is no part {index}"))
+    }
+
+    fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
+        if needles.len() > 1_000 {
+            bail!("more than 1,000 needles");
+        }
+        Ok(self.message()?.view().find(&needles, ignore_case))
+    }
+
+    fn add_evidence(&mut self, _: Resource<Message>, part: u32, offset: u64, excerpt: String) -> Result<()> {
+        let excerpt = excerpt.chars().filter(|c| !c.is_control()).take(80).collect();
+        effects::push(&mut self.effects.content.evidence, Evidence { part, offset, excerpt })
+    }
+
+    fn add_field(&mut self, _: Resource<Message>, name: String, value: String) -> Result<()> {
+        let edit = Edit::AddField { name: convert::field_name(name)?, value: convert::field_value(value)? };
+        effects::push(&mut self.effects.content.edits, edit)
+    }
+
+    fn replace_field(&mut self, _: Resource<Message>, name: String, value: String) -> Result<()> {
+        let edit = Edit::ReplaceField { name: convert::field_name(name)?, value: convert::field_value(value)? };
+        effects::push(&mut self.effects.content.edits, edit)
+    }
+
+    fn remove_field(&mut self, _: Resource<Message>, name: String) -> Result<u32> {
+        let name = convert::field_name(name)?;
+        let count = self.message()?.view().fields().filter(|(field, _)| field.eq_ignore_ascii_case(&name)).count();
+        effects::push(&mut self.effects.content.edits, Edit::RemoveField { name })?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    fn replace_part(&mut self, _: Resource<Message>, index: u32, content_type: String, body: Vec<u8>) -> Result<Result<(), String>> {
+        if let Err(error) = self.message()?.view().may_change(index) {
+            return Ok(Err(error));
+        }
+        let replaced = self.effects.content.edits.iter().map(|edit| match edit {
+            Edit::ReplacePart { body, .. } => body.len(),
+            _ => 0,
+        });
+        if replaced.sum::<usize>().saturating_add(body.len()) > PARTS_MAX {
+            return Ok(Err(format!("all new parts together have at most {PARTS_MAX} octets")));
+        }
+        let content_type = convert::content_type(content_type)?;
+        effects::push(&mut self.effects.content.edits, Edit::ReplacePart { index, content_type, body }).map(Ok)
+    }
+
+    fn remove_part(&mut self, _: Resource<Message>, index: u32) -> Result<Result<(), String>> {
+        if let Err(error) = self.message()?.view().may_change(index) {
+            return Ok(Err(error));
+        }
+        effects::push(&mut self.effects.content.edits, Edit::RemovePart { index }).map(Ok)
+    }
+
+    fn add_recipient(&mut self, _: Resource<Message>, to: Address) -> Result<()> {
+        effects::push(&mut self.effects.content.add_recipients, convert::mailbox(&to)?)
+    }
+
+    fn remove_recipient(&mut self, _: Resource<Message>, to: Address) -> Result<bool> {
+        let mailbox = convert::mailbox(&to)?;
+        let content = &self.effects.content;
+        if !self.message()?.facts.envelope.recipients.contains(&mailbox) || content.remove_recipients.contains(&mailbox) {
+            return Ok(false);
+        }
+        effects::push(&mut self.effects.content.remove_recipients, mailbox).map(|()| true)
+    }
+
+    fn journal(&mut self, _: Resource<Message>, name: String) -> Result<Result<(), String>> {
+        if !self.identity.named.journals.contains(&name) {
+            return Ok(Err(format!("the configuration names no journal `{name}`")));
+        }
+        effects::push(&mut self.effects.content.journals, name).map(Ok)
+    }
+
+    fn tag(&mut self, _: Resource<Message>, key: String) -> Result<Option<String>> {
+        let message = self.message()?;
+        let before = self.session()?.tags.get(&key).or(message.facts.tags.get(&key));
+        Ok(self.effects.tags.get(&key).or(before).cloned())
+    }
+
+    fn set_tag(&mut self, _: Resource<Message>, key: String, value: String) -> Result<()> {
+        effects::set_tag(&mut self.effects.tags, key, value)
+    }
+
+    fn demand(&mut self, _: Resource<Message>, role: SenderRole, at_least: Level) -> Result<()> {
+        let demand = Demand { role: convert::sender_role(role), floor: Requirement::at_least(convert::level(at_least)) };
+        self.effects.content.demand = self.effects.content.demand.join(demand);
+        Ok(())
+    }
+
+    fn drop(&mut self, _: Resource<Message>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! What a guest sees of the gateway: the state behind one call, and the functions of `secmx:policy` over it, one file an interface.
+//!
+//! A question is about at most one session, one message and one destination, so that resources are marks without a table: their facts
+//! are in the state. An `Err` from any function here ends the call and is a policy fault.
+
+mod destination;
+mod gateway;
+mod message;
+mod session;
+
+use crate::bindings::secmx::policy::destination::Exchanger;
+use crate::bindings::secmx::policy::types;
+use crate::convert;
+use crate::effects::Effects;
+use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
+use crate::mime::View;
+use crate::policy::Identity;
+use crate::sandbox::{Limits, Meter};
+use secmx_core::channel::Channel;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Result, format_err};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// A message with the view of its structure, made when the first policy looks.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub(crate) facts: MessageFacts,
+    view: OnceLock<View>,
+}
+
+impl Inspected {
+    pub(crate) fn new(facts: MessageFacts) -> Self {
+        Self { facts, view: OnceLock::new() }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        self.view.get_or_init(|| View::of(&*self.facts.octets))
+    }
+}
+
+/// What a question is about.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    session: Option<SessionFacts>,
+    message: Option<Arc<Inspected>>,
+    destination: Option<Arc<DestinationFacts>>,
+    channel: Option<Channel>,
+}
+
+impl Facts {
+    pub(crate) fn session(session: SessionFacts) -> Self {
+        Self { session: Some(session), ..Self::default() }
+    }
+
+    pub(crate) fn message(session: SessionFacts, message: Arc<Inspected>) -> Self {
+        Self { session: Some(session), message: Some(message), ..Self::default() }
+    }
+
+    pub(crate) fn destination(destination: Arc<DestinationFacts>, channel: Option<Channel>) -> Self {
+        Self { destination: Some(destination), channel, ..Self::default() }
+    }
+
+    /// Queue id, else session id, for the log.
+    pub(crate) fn subject(&self) -> String {
+        let message = self.message.as_ref().map(|message| &message.facts.id);
+        let destination = self.destination.as_ref().map(|destination| &destination.message_id);
+        message.or(destination).or(self.session.as_ref().map(|session| &session.id)).cloned().unwrap_or_default()
+    }
+}
+
+/// What a policy wrote and counted during one call.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    /// Severity and text.
+    pub(crate) lines: Vec<(&'static str, String)>,
+    pub(crate) counts: BTreeMap<String, u64>,
+    octets: usize,
+}
+
+/// What stands behind one call. Made for it and gone with it.
+pub(crate) struct State {
+    identity: Arc<Identity>,
+    facts: Facts,
+    effects: Effects,
+    story: Story,
+    now: u64,
+    log_bytes: usize,
+    pub(crate) meter: Meter,
+    wasi: Option<Wasi>,
+}
+
+/// The empty world that language runtimes expect.
+struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+    output: MemoryOutputPipe,
+}
+
+impl State {
+    pub(crate) fn new(identity: Arc<Identity>, facts: Facts, limits: &Limits) -> Self {
+        Self {
+            identity,
+            facts,
+            effects: Effects::default(),
+            story: Story::default(),
+            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            log_bytes: limits.log_bytes,
+            meter: Meter::new(limits.memory_bytes),
+            wasi: None,
+        }
+    }
+
+    /// What is left after the call. What the language runtime printed becomes lines of the log.
+    pub(crate) fn into_parts(mut self) -> (Effects, Story) {
+        if let Some(wasi) = self.wasi.take() {
+            for line in String::from_utf8_lossy(&wasi.output.contents()).lines() {
+                self.write("info", line.to_owned());
+            }
+        }
+        (self.effects, self.story)
+    }
+
+    /// Adds a line to the log, within its bounds and without control characters.
+    fn write(&mut self, severity: &'static str, text: String) {
+        let room = self.log_bytes.saturating_sub(self.story.octets);
+        self.story.octets = self.story.octets.saturating_add(text.len().max(16));
+        if room >= text.len().max(16) {
+            self.story.lines.push((severity, text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()));
+        }
+    }
+
+    fn session(&self) -> Result<&SessionFacts> {
+        self.facts.session.as_ref().ok_or_else(|| format_err!("this question is not about a session"))
+    }
+
+    fn message(&self) -> Result<&Arc<Inspected>> {
+        self.facts.message.as_ref().ok_or_else(|| format_err!("this question is not about a message"))
+    }
+
+    fn destination(&self) -> Result<&DestinationFacts> {
+        self.facts.destination.as_deref().ok_or_else(|| format_err!("this question is not about a destination"))
+    }
+
+    /// The exchanger at this place of the list.
+    pub(crate) fn exchanger(&self, index: u32) -> Result<Exchanger> {
+        let facts = self.destination()?.exchangers.get(index as usize).ok_or_else(|| format_err!("there is no exchanger {index}"))?;
+        Ok(convert::exchanger(index, facts))
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let capacity = self.log_bytes;
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let output = MemoryOutputPipe::new(capacity);
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(1_000);
+            let context = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();
+            Wasi { context, table, output }
+        });
+        WasiCtxView { ctx: &mut wasi.context, table: &mut wasi.table }
+    }
+}
+
+impl types::Host for State {}

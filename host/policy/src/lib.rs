@@ -1,0 +1,29 @@
+//! `secmx-policy` asks Wasm: the only crate that knows wasmtime.
+//!
+//! Facts go in, rulings and effects come out. A policy runs in a fresh instance for each question, with limits on time, memory and
+//! host calls, and without any power but those of `secmx:policy` (folder `wit`). What a policy does wrong is a [`Fault`]: it defers
+//! the one message that it was asked about and never passes or bounces it, and nothing else notices (invariant 6).
+
+mod bindings;
+mod breaker;
+mod builtin;
+mod chain;
+mod component;
+mod convert;
+mod effects;
+mod facts;
+mod fault;
+mod host;
+mod mime;
+mod opacity;
+mod policy;
+mod sandbox;
+mod set;
+
+pub use builtin::BUILTINS;
+pub use chain::{Greeting, Inspection, Routing};
+pub use effects::Tags;
+pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};
+pub use fault::{Fault, LoadError};
+pub use sandbox::{Limits, Observer, Runtime, RuntimeLimits};
+pub use set::{Duty, Named, OnError, PolicySet, PolicySource};

@@ -1,0 +1,220 @@
+//! One loaded policy and how it is asked one question: a fresh instance, its limits, its effects, and a word to the observer.
+
+use crate::bindings::secmx::policy::types::{Address, Parameter};
+use crate::breaker::Breaker;
+use crate::component::Loaded;
+use crate::convert;
+use crate::effects::Effects;
+use crate::fault::{Fault, describe};
+use crate::host::{Facts, State, Story};
+use crate::sandbox::{Limits, Runtime};
+use crate::set::{Duty, Named, OnError, PolicySource};
+use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
+use secmx_core::ruling::{Reason, Ruling};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+use wasmtime::component::Resource;
+use wasmtime::{Result, Store, format_err};
+
+/// What a policy is, as its own calls see it.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) settings: String,
+    pub(crate) named: Arc<Named>,
+}
+
+/// A policy that can be asked.
+pub(crate) struct Policy {
+    runtime: Runtime,
+    identity: Arc<Identity>,
+    limits: Limits,
+    on_error: OnError,
+    breaker: Breaker,
+    pub(crate) duty: Duty,
+    pub(crate) loaded: Loaded,
+}
+
+/// A question, without the facts that resources answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    Greet,
+    Mail { reverse_path: Option<Address>, parameters: Vec<Parameter> },
+    Recipient { reverse_path: Option<Address>, forward_path: Address, parameters: Vec<Parameter> },
+    Inspect,
+    Route,
+    Admit { exchanger: u32 },
+}
+
+impl Question {
+    pub(crate) fn interface(&self) -> &'static str {
+        match self {
+            Self::Greet | Self::Mail { .. } | Self::Recipient { .. } => "receiver",
+            Self::Inspect => "content",
+            Self::Route | Self::Admit { .. } => "sender",
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Greet => "receiver.greet",
+            Self::Mail { .. } => "receiver.mail",
+            Self::Recipient { .. } => "receiver.recipient",
+            Self::Inspect => "content.inspect",
+            Self::Route => "sender.route",
+            Self::Admit { .. } => "sender.admit",
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("name", &self.identity.name).field("duty", &self.duty).finish_non_exhaustive()
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(runtime: &Runtime, source: &PolicySource, loaded: Loaded) -> Self {
+        let (name, settings, named) = (source.name.clone(), source.settings.clone(), source.named.clone());
+        let identity = Arc::new(Identity { name, settings, named });
+        let limits = source.limits.clone();
+        Self {
+            runtime: runtime.clone(),
+            identity,
+            limits,
+            on_error: source.on_error,
+            breaker: Breaker::default(),
+            duty: source.duty,
+            loaded,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// Asks whether it can work with its settings; `Ok(Err)` is its own complaint.
+    pub(crate) async fn check(&self) -> Result<Result<(), String>, Fault> {
+        let Some(setup) = &self.loaded.setup else { return Ok(Ok(())) };
+        let (answer, _) = self
+            .run("setup.check", Facts::default(), async |store| {
+                let instance = self.loaded.instance.instantiate_async(&mut *store).await?;
+                setup.load(&mut *store, &instance)?.call_check(store).await
+            })
+            .await?;
+        Ok(answer)
+    }
+
+    /// Asks a question. A fault is reported, and becomes what `on_error` says.
+    pub(crate) async fn ask(&self, question: Question, facts: Facts) -> Result<(Ruling, Effects), Fault> {
+        let (name, subject, started) = (question.name(), facts.subject(), Instant::now());
+        let asked = if self.breaker.allows(started) {
+            let asked = self.run(name, facts, async |store| convert::ruling(self.call(store, question).await?)).await;
+            match &asked {
+                Ok(_) => self.breaker.answered(),
+                Err(_) => self.breaker.failed(Instant::now()),
+            }
+            asked
+        } else {
+            Err(Fault { policy: self.name().to_owned(), question: name, detail: "not asked: it failed too often of late".into() })
+        };
+        let answer = asked.or_else(|fault| {
+            let detail = fault.detail.clone();
+            self.runtime.observe(&Event::PolicyFault { policy: self.name(), interface: name, subject: &subject, detail });
+            self.excuse(fault).map(|ruling| (ruling, Effects::default()))
+        })?;
+        let ruling = &answer.0;
+        self.runtime.observe(&Event::PolicyRuled(PolicyMoment {
+            policy: self.name(),
+            question: name,
+            subject: &subject,
+            ruling: ruling.name(),
+            code: ruling.reason().map(|reason| reason.code.as_str()),
+            us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }));
+        Ok(answer)
+    }
+
+    /// What a fault becomes. "A policy fault defers mail" (invariant 6) unless the administrator chose something else.
+    fn excuse(&self, fault: Fault) -> Result<Ruling, Fault> {
+        let reason = Reason { code: "policy.fault".into(), text: format!("policy {} failed", self.name()) };
+        match (self.on_error, fault.question) {
+            (OnError::Accept, _) => Ok(Ruling::Pass),
+            (OnError::Quarantine, "content.inspect") => Ok(Ruling::Quarantine(reason)),
+            (OnError::Reject, "receiver.greet" | "receiver.mail" | "receiver.recipient" | "content.inspect") => {
+                let reply = Reply::new(554, Some(EnhancedStatus::new(5, 3, 0)), "the message cannot be processed here");
+                Ok(Ruling::Reject { reply, reason })
+            }
+            _ => Err(fault),
+        }
+    }
+
+    /// Makes an instance and calls the function of the question.
+    async fn call(&self, store: &mut Store<State>, question: Question) -> Result<crate::bindings::secmx::policy::types::Ruling> {
+        let missing = || format_err!("the interface is not exported");
+        let exchanger = match &question {
+            Question::Admit { exchanger } => Some(store.data().exchanger(*exchanger)?),
+            _ => None,
+        };
+        let instance = self.loaded.instance.instantiate_async(&mut *store).await?;
+        match question {
+            Question::Greet | Question::Mail { .. } | Question::Recipient { .. } => {
+                let receiver = self.loaded.receiver.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                // There is one session in a question, so that its handle needs no number.
+                let session = Resource::new_own(0);
+                match question {
+                    Question::Mail { reverse_path, parameters } => {
+                        receiver.call_mail(store, session, reverse_path.as_ref(), &parameters).await
+                    }
+                    Question::Recipient { reverse_path, forward_path, parameters } => {
+                        receiver.call_recipient(store, session, reverse_path.as_ref(), &forward_path, &parameters).await
+                    }
+                    _ => receiver.call_greet(store, session).await,
+                }
+            }
+            Question::Inspect => {
+                let content = self.loaded.content.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                content.call_inspect(store, Resource::new_own(0), Resource::new_own(0)).await
+            }
+            Question::Route | Question::Admit { .. } => {
+                let sender = self.loaded.sender.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                match exchanger {
+                    Some(exchanger) => sender.call_admit(store, Resource::new_own(0), &exchanger).await,
+                    None => sender.call_route(store, Resource::new_own(0)).await,
+                }
+            }
+        }
+    }
+
+    /// Runs one call within its limits. Whatever goes wrong is a fault; the effects of a call that went wrong are gone with its store.
+    async fn run<T>(
+        &self,
+        question: &'static str,
+        facts: Facts,
+        call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
+    ) -> Result<(T, Effects), Fault> {
+        let fault = |detail: String| Fault { policy: self.name().to_owned(), question, detail };
+        let _turn = self.runtime.turn().await.ok_or_else(|| fault("the engine is closed".into()))?;
+        let subject = facts.subject();
+        let mut store = self.runtime.store(State::new(self.identity.clone(), facts, &self.limits), &self.limits);
+        let outcome = tokio::time::timeout(self.limits.wall, call(&mut store)).await;
+        let (effects, story) = store.into_data().into_parts();
+        self.tell(&subject, story);
+        match outcome {
+            Ok(Ok(answer)) => Ok((answer, effects)),
+            Ok(Err(error)) => Err(fault(describe(&error))),
+            Err(_) => Err(fault(format!("no answer within {} ms", self.limits.wall.as_millis()))),
+        }
+    }
+
+    /// Passes on what the policy wrote and counted.
+    fn tell(&self, subject: &str, story: Story) {
+        for (severity, text) in &story.lines {
+            self.runtime.observe(&Event::PolicyLog { policy: self.name(), subject, severity, text });
+        }
+        for (name, by) in story.counts {
+            self.runtime.count(self.name(), name, by);
+        }
+    }
+}

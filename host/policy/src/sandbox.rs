@@ -1,0 +1,250 @@
+//! The engine that policies run in, and the limits of one question.
+//!
+//! A fresh instance for each question; epoch ticks bound its time on the processor, a time-out its time on the wall (epochs do not fire
+//! while a guest sleeps), a meter its memory. A store that was used once is thrown away.
+
+use crate::host::State;
+use secmx_core::report::Event;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Result, Store, UpdateDeadline, bail,
+    format_err,
+};
+
+/// One epoch.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Entries of a table that a guest may have.
+const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Octets that one call of a host function may hand over.
+const HOSTCALL_OCTETS: usize = 16 << 20;
+
+/// Who is told what policies did. It must not block.
+pub type Observer = dyn Fn(&Event<'_>) + Send + Sync;
+
+/// Limits of the engine, for all policies together.
+#[derive(Debug, Clone)]
+pub struct RuntimeLimits {
+    /// Questions that are answered at the same time; more wait for their turn.
+    pub concurrent_questions: u32,
+    /// The most memory that any policy may be given, octets.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for RuntimeLimits {
+    fn default() -> Self {
+        Self { concurrent_questions: 64, memory_bytes_max: 256 << 20 }
+    }
+}
+
+/// Limits of one question to one policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Time on the processor, in steps of 5 ms.
+    pub time: Duration,
+    /// Time on the wall.
+    pub wall: Duration,
+    /// Linear memory of the instance, octets.
+    pub memory_bytes: usize,
+    /// Text it may log, octets; more is cut.
+    pub log_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { time: Duration::from_millis(100), wall: Duration::from_secs(5), memory_bytes: 16 << 20, log_bytes: 8 << 10 }
+    }
+}
+
+/// Engine, linker and epoch thread, shared by all generations of policies. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    linker: Linker<State>,
+    turns: Semaphore,
+    observer: Arc<Observer>,
+    compiled: Mutex<HashMap<[u8; 32], Component>>,
+    counters: Mutex<BTreeMap<(String, String), u64>>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+impl Runtime {
+    /// Starts the engine. `observer` is told of every ruling, fault and line of a policy's log. Errors when the processor is not
+    /// supported. When address space for a pool cannot be had, instances are made on demand, and the observer is warned.
+    pub fn new(limits: RuntimeLimits, observer: Arc<Observer>) -> Result<Self> {
+        let engine = match Engine::new(&config(Some(&limits))) {
+            Ok(engine) => engine,
+            Err(error) => {
+                let text = format!("policies run without a pool, which is slower: {error:#}");
+                observer(&Event::Warning { text });
+                Engine::new(&config(None))?
+            }
+        };
+        let mut linker = Linker::new(&engine);
+        link(&mut linker)?;
+        start_ticks(&engine)?;
+        let turns = Semaphore::new(limits.concurrent_questions as usize);
+        Ok(Self(Arc::new(Shared { engine, linker, turns, observer, compiled: Mutex::default(), counters: Mutex::default() })))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.0.linker
+    }
+
+    /// Waits until an instance may be made.
+    pub(crate) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.0.turns.acquire().await.ok()
+    }
+
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        (self.0.observer)(event);
+    }
+
+    /// Compiles a component, or takes the result of the last time. Here a child process and a store on disk can take over.
+    pub(crate) fn compile(&self, component: &[u8]) -> Result<([u8; 32], Component)> {
+        let digest: [u8; 32] = Sha256::digest(component).into();
+        let known = self.compiled().get(&digest).cloned();
+        let compiled = known.map_or_else(|| Component::new(self.engine(), component), Ok)?;
+        self.compiled().insert(digest, compiled.clone());
+        Ok((digest, compiled))
+    }
+
+    /// Forgets compiled components that the newest generation does not use.
+    pub(crate) fn keep_only(&self, digests: &[[u8; 32]]) {
+        self.compiled().retain(|digest, _| digests.contains(digest));
+    }
+
+    fn compiled(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Component>> {
+        self.0.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to a policy's own counter.
+    pub(crate) fn count(&self, policy: &str, name: String, by: u64) {
+        let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = counters.entry((policy.to_owned(), name)).or_default();
+        *counter = counter.saturating_add(by);
+    }
+
+    /// Every counter that policies made: policy, name, count.
+    pub fn counters(&self) -> Vec<(String, String, u64)> {
+        let counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.iter().map(|((policy, name), count)| (policy.clone(), name.clone(), *count)).collect()
+    }
+
+    /// A store for one question, with its limits in force.
+    pub(crate) fn store(&self, state: State, limits: &Limits) -> Store<State> {
+        let mut store = Store::new(self.engine(), state);
+        store.limiter(|state| &mut state.meter);
+        store.set_hostcall_fuel(HOSTCALL_OCTETS);
+        store.set_max_component_handles(1_000);
+        store.set_epoch_deadline(1);
+        let time = limits.time;
+        let mut left = time.as_millis().div_ceil(TICK.as_millis());
+        store.epoch_deadline_callback(move |_| {
+            if left == 0 {
+                bail!("time limit of {} ms", time.as_millis());
+            }
+            left -= 1;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}
+
+/// Everything that a component may import. Files, environment and network of WASI are there and empty: language runtimes name them
+/// without using them.
+fn link(linker: &mut Linker<State>) -> Result<()> {
+    use crate::bindings::secmx::policy;
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    policy::types::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::session::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::message::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::destination::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::host::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)
+}
+
+/// What is on and off: what no policy needs is off, because every feature is attack surface.
+fn config(pool: Option<&RuntimeLimits>) -> Config {
+    let mut config = Config::new();
+    config.concurrency_support(false).epoch_interruption(true).max_wasm_stack(512 << 10).async_stack_size(1 << 20);
+    config.wasm_memory64(false).wasm_relaxed_simd(false).wasm_tail_call(false).wasm_threads(false);
+    config.wasm_gc(false).gc_support(false);
+    // Off, the compiler fails on components of QuickJS; QuickJS and Python also need the second.
+    config.wasm_multi_memory(true).wasm_extended_const(true);
+    if let Some(limits) = pool {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(limits)));
+    }
+    config
+}
+
+/// Slots for every question at once. What a small guest touched stays resident and is cleared by hand: no system call an instance.
+fn pooling(limits: &RuntimeLimits) -> PoolingAllocationConfig {
+    let questions = limits.concurrent_questions;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(questions).total_stacks(questions).total_core_instances(questions.saturating_mul(200));
+    pool.max_core_instances_per_component(200).max_memories_per_component(8).max_tables_per_component(64);
+    pool.total_memories(questions.saturating_mul(8)).total_tables(questions.saturating_mul(64));
+    pool.max_memory_size(limits.memory_bytes_max).table_elements(TABLE_ELEMENTS_MAX);
+    pool.linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10).async_stack_keep_resident(64 << 10);
+    // "Never `pagemap_scan`": a page that was swapped out is not reset, and the next message could see the last one's data.
+    pool.pagemap_scan(Enabled::No);
+    pool
+}
+
+/// Moves the epoch on as long as the engine lives.
+fn start_ticks(engine: &Engine) -> Result<()> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new().name("policy-epoch".into()).spawn(tick).map(drop).map_err(|error| format_err!("epoch thread: {error}"))
+}
+
+/// Memory that an instance may still take.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    left: usize,
+    limit: usize,
+}
+
+impl Meter {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { left: limit, limit }
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        match self.left.checked_sub(desired.saturating_sub(current)) {
+            Some(left) => self.left = left,
+            None => bail!("memory limit of {} octets", self.limit),
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}

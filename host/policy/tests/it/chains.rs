@@ -1,0 +1,90 @@
+//! Policies in a row: order, what ends a chain, what adds up.
+
+use crate::guests::{ACCEPT, ADD_FIELD, PASS, QUARANTINE, SET_TAG, policy, sender};
+use crate::hostile::message;
+use crate::receivers::session;
+use crate::senders::facts;
+use crate::set;
+use secmx_core::channel::Level;
+use secmx_core::role::SenderRole;
+use secmx_core::ruling::{Edit, Plan, Ruling, Step};
+use secmx_policy::DestinationFacts;
+
+const SECURE_ONLY: &str = "(call $set-role (local.get $destination) (i32.const 1))";
+const BEST_EFFORT: &str = "(call $set-role (local.get $destination) (i32.const 0))";
+const ATTEMPT_2_PLAIN: &str = "(call $attempt (local.get $destination) (i32.const 2) (i32.const 0))";
+
+#[tokio::test]
+async fn pass_asks_the_next_and_effects_add_up() {
+    let (set, _) =
+        set(vec![policy("first", "", &format!("{ADD_FIELD} {PASS}")), policy("second", "", &format!("{SET_TAG} {ADD_FIELD} {PASS}"))]);
+    let answer = set.content(&session(), message()).await.expect("an answer");
+    assert_eq!(answer.ruling, Ruling::Pass);
+    let edit = Edit::AddField { name: "X-Policy".into(), value: "one".into() };
+    assert_eq!(answer.effects.edits, [edit.clone(), edit]);
+    assert_eq!(answer.effects.tags.get("one").map(String::as_str), Some("policy.word"));
+}
+
+#[tokio::test]
+async fn a_terminal_ruling_ends_the_chain() {
+    let (set, log) = set(vec![policy("first", "", QUARANTINE), policy("second", "", "unreachable")]);
+    let answer = set.content(&session(), message()).await.expect("the second is not asked");
+    assert_eq!(answer.ruling.reason().map(|reason| reason.code.as_str()), Some("policy.word"));
+    assert!(!log.lines().iter().any(|line| line.contains("second")));
+}
+
+/// A fault in a chain is a fault of the question: what came before it does not count either.
+#[tokio::test]
+async fn a_fault_anywhere_defers_the_message() {
+    let (set, _) = set(vec![policy("first", "", PASS), policy("second", "", "unreachable")]);
+    assert_eq!(set.content(&session(), message()).await.expect_err("a fault").policy, "second");
+}
+
+/// Invariant 2: a policy raises the role, and the policy of that role plans; its own steps do not count when it passes.
+#[tokio::test]
+async fn a_policy_before_the_role_can_raise_it() {
+    let (set, _) =
+        set(vec![sender("raise", &format!("{SECURE_ONLY} {ATTEMPT_2_PLAIN} {PASS}")), sender("later", &format!("{BEST_EFFORT} {PASS}"))]);
+    let routing = set.route(facts()).await.expect("an answer");
+    assert_eq!((routing.plan.role, routing.ruling), (SenderRole::SecureOnly, Ruling::Pass));
+    assert_eq!(routing.plan.steps.iter().map(|step| step.at_least).collect::<Vec<_>>(), [Level::Host; 4]);
+}
+
+/// Invariant 2, L2-4: it never lowers it, not even with a plan of its own.
+#[tokio::test]
+async fn no_policy_lowers_the_role() {
+    let (set, _) = set(vec![sender("lower", &format!("{BEST_EFFORT} {ATTEMPT_2_PLAIN} {ACCEPT}"))]);
+    let routing = set.route(DestinationFacts { role: SenderRole::SecureOnly, ..facts() }).await.expect("an answer");
+    let step = |at_least| Step { exchanger: 2, at_least };
+    assert_eq!((routing.plan.role, routing.plan.steps), (SenderRole::SecureOnly, vec![step(Level::Encrypted)]));
+    let routing = set.route(facts()).await.expect("an answer");
+    assert_eq!(routing.plan.steps, [step(Level::Plain)], "an accepted plan stands in for that of the role");
+}
+
+#[tokio::test]
+async fn a_ruling_against_sending_leaves_a_plan_that_waits() {
+    let (set, _) = set(vec![sender("keep", &format!("{ATTEMPT_2_PLAIN} {QUARANTINE}"))]);
+    let routing = set.route(facts()).await.expect("an answer");
+    assert_eq!((routing.ruling.name(), routing.plan), ("quarantine", Plan::waiting(SenderRole::BestEffort)));
+}
+
+#[tokio::test]
+async fn a_step_to_a_host_that_was_not_listed_is_a_fault() {
+    let (set, _) = set(vec![sender("astray", &format!("(call $attempt (local.get $destination) (i32.const 4) (i32.const 3)) {PASS}"))]);
+    assert!(set.route(facts()).await.expect_err("a fault").detail.contains("no exchanger 4"));
+}
+
+/// Questions are asked from tasks of a runtime with many threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_run_side_by_side() {
+    let set = std::sync::Arc::new(set(vec![policy("tag", "", &format!("{SET_TAG} {PASS}"))]).0);
+    let asking: Vec<_> = (0..64)
+        .map(|_| {
+            let set = set.clone();
+            tokio::spawn(async move { set.content(&session(), message()).await.is_ok() && set.route(facts()).await.is_ok() })
+        })
+        .collect();
+    for task in asking {
+        assert!(task.await.expect("no panic"), "more questions than instances wait for their turn");
+    }
+}

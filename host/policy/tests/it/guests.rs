@@ -1,0 +1,130 @@
+//! Small guests in the text format: a content policy whose `inspect` is the given code, and a sender policy with the given `route`.
+
+use secmx_policy::PolicySource;
+
+/// A content policy; `{module}` and `{inspect}` come from the test.
+const CONTENT: &str = r#"(component
+  (import "secmx:policy/types@0.1.0" (instance $types
+    (type $r (record (field "code" string) (field "text" string)))
+    (export "reason" (type $reason (eq $r)))
+    (type $e (tuple u8 u16 u16))
+    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
+    (export "reply" (type $reply (eq $p)))
+    (type $both (tuple $reply $reason))
+    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
+      (case "quarantine" $reason) (case "discard" $reason)))
+    (export "ruling" (type (eq $v)))))
+  (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
+  (import "secmx:policy/message@0.1.0" (instance $messages
+    (export "message" (type $m (sub resource)))
+    (export "[method]message.add-field" (func (param "self" (borrow $m)) (param "name" string) (param "value" string)))
+    (export "[method]message.set-tag" (func (param "self" (borrow $m)) (param "key" string) (param "value" string)))))
+  (alias export $types "ruling" (type $ruling))
+  (alias export $sessions "session" (type $session))
+  (alias export $messages "message" (type $message))
+  (core module $memory
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096))
+  (core instance $memory (instantiate $memory))
+  (core func $add-field (canon lower (func $messages "[method]message.add-field") (memory (core memory $memory "memory"))))
+  (core func $set-tag (canon lower (func $messages "[method]message.set-tag") (memory (core memory $memory "memory"))))
+  (core module $code
+    (import "env" "memory" (memory 1))
+    (import "env" "add-field" (func $add-field (param i32 i32 i32 i32 i32)))
+    (import "env" "set-tag" (func $set-tag (param i32 i32 i32 i32 i32)))
+    (data (i32.const 64) "X-Policy") (data (i32.const 80) "one\0d\0atwo") (data (i32.const 96) "policy.word")
+    {module}
+    (func (export "inspect") (param $session i32) (param $message i32) (result i32) {inspect}))
+  (core instance $code (instantiate $code (with "env" (instance
+    (export "memory" (memory $memory "memory")) (export "add-field" (func $add-field)) (export "set-tag" (func $set-tag))))))
+  (func $inspect (param "session" (own $session)) (param "message" (own $message)) (result $ruling)
+    (canon lift (core func $code "inspect") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (instance $content (export "inspect" (func $inspect)))
+  (export "secmx:policy/content@0.1.0" (instance $content)))"#;
+
+/// A sender policy; `{route}` comes from the test, `admit` passes.
+const SENDER: &str = r#"(component
+  (import "secmx:policy/types@0.1.0" (instance $types
+    (type $r (record (field "code" string) (field "text" string)))
+    (export "reason" (type $reason (eq $r)))
+    (type $e (tuple u8 u16 u16))
+    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
+    (export "reply" (type $reply (eq $p)))
+    (type $both (tuple $reply $reason))
+    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
+      (case "quarantine" $reason) (case "discard" $reason)))
+    (export "ruling" (type (eq $v)))
+    (type $l (enum "plain" "encrypted" "host" "domain"))
+    (export "level" (type (eq $l)))
+    (type $o (enum "best-effort" "secure-only"))
+    (export "sender-role" (type (eq $o)))))
+  (alias export $types "ruling" (type $ruling))
+  (alias export $types "level" (type $level))
+  (alias export $types "sender-role" (type $role))
+  (import "secmx:policy/destination@0.1.0" (instance $destinations
+    (alias outer 1 $level (type $l)) (export "level" (type $level (eq $l)))
+    (alias outer 1 $role (type $o)) (export "sender-role" (type $role (eq $o)))
+    (type $s (enum "secmx-srv" "smtp-tls-srv" "mx" "address-record" "configured"))
+    (export "source" (type $source (eq $s)))
+    (type $x (record (field "index" u32) (field "name" string) (field "port" u16) (field "source" $source)
+      (field "preference" u16) (field "dnssec-secure" bool) (field "expected" $level)))
+    (export "exchanger" (type (eq $x)))
+    (export "destination" (type $d (sub resource)))
+    (export "[method]destination.set-role" (func (param "self" (borrow $d)) (param "role" $role)))
+    (export "[method]destination.attempt" (func (param "self" (borrow $d)) (param "exchanger" u32) (param "at-least" $level)))))
+  (alias export $destinations "destination" (type $destination))
+  (alias export $destinations "exchanger" (type $exchanger))
+  (core module $memory
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096))
+  (core instance $memory (instantiate $memory))
+  (core func $set-role (canon lower (func $destinations "[method]destination.set-role")))
+  (core func $attempt (canon lower (func $destinations "[method]destination.attempt")))
+  (core module $code
+    (import "env" "memory" (memory 1))
+    (import "env" "set-role" (func $set-role (param i32 i32)))
+    (import "env" "attempt" (func $attempt (param i32 i32 i32)))
+    (data (i32.const 96) "policy.word")
+    (func (export "route") (param $destination i32) (result i32) {route})
+    (func (export "admit") (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 0))
+  (core instance $code (instantiate $code (with "env" (instance
+    (export "memory" (memory $memory "memory")) (export "set-role" (func $set-role)) (export "attempt" (func $attempt))))))
+  (func $route (param "destination" (own $destination)) (result $ruling)
+    (canon lift (core func $code "route") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (func $admit (param "destination" (own $destination)) (param "exchanger" $exchanger) (result $ruling)
+    (canon lift (core func $code "admit") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (instance $sender (export "route" (func $route)) (export "admit" (func $admit)))
+  (export "secmx:policy/sender@0.1.0" (instance $sender)))"#;
+
+/// Gives `pass`: the case number 0 at address 0.
+pub(crate) const PASS: &str = "i32.const 0";
+
+/// Adds the field `X-Policy: one`.
+pub(crate) const ADD_FIELD: &str = "(call $add-field (local.get $message) (i32.const 64) (i32.const 8) (i32.const 80) (i32.const 3))";
+
+/// Adds a field whose value is `one`, CR, LF, `two`.
+pub(crate) const SMUGGLE: &str = "(call $add-field (local.get $message) (i32.const 64) (i32.const 8) (i32.const 80) (i32.const 8))";
+
+/// Sets the tag `one` to `policy.word`.
+pub(crate) const SET_TAG: &str = "(call $set-tag (local.get $message) (i32.const 80) (i32.const 3) (i32.const 96) (i32.const 11))";
+
+/// Gives `quarantine` for the reason `policy.word`, in the same words.
+pub(crate) const QUARANTINE: &str = "(i32.store8 (i32.const 0) (i32.const 4)) (i32.store (i32.const 4) (i32.const 96)) \
+    (i32.store (i32.const 8) (i32.const 11)) (i32.store (i32.const 12) (i32.const 96)) (i32.store (i32.const 16) (i32.const 11)) \
+    (i32.const 0)";
+
+/// Gives `accept` for the reason `policy.word`.
+pub(crate) const ACCEPT: &str = "(i32.store8 (i32.const 0) (i32.const 1)) (i32.store (i32.const 4) (i32.const 96)) \
+    (i32.store (i32.const 8) (i32.const 11)) (i32.store (i32.const 12) (i32.const 96)) (i32.store (i32.const 16) (i32.const 11)) \
+    (i32.const 0)";
+
+/// A sender policy.
+pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
+    PolicySource::new(name, wat::parse_str(SENDER.replace("{route}", route)).expect("valid text"), "{}")
+}
+
+/// A content policy; `functions` stand beside its `inspect`.
+pub(crate) fn policy(name: &str, functions: &str, inspect: &str) -> PolicySource {
+    let text = CONTENT.replace("{module}", functions).replace("{inspect}", inspect);
+    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+}
