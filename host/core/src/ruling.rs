@@ -4,7 +4,7 @@
 //! then they are applied together or not at all. A policy can raise a requirement, never lower it (invariant 2).
 
 use crate::channel::{Level, Requirement};
-use crate::mail::{Mailbox, Parameter, ReversePath};
+use crate::mail::{Envelope, Mailbox, Parameter, ReversePath};
 use crate::report::Reply;
 use crate::role::{ReceiverRole, SenderRole};
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ pub enum Question {
         parameters: Vec<Parameter>,
     },
     /// The message is complete and waits for its reply.
-    Content,
+    Content(Envelope),
 }
 
 /// Whether a client is asked for a certificate in the handshake.
@@ -138,20 +138,6 @@ pub enum Edit {
     RemoveField {
         /// Field name.
         name: String,
-    },
-    /// A part gets another content.
-    ReplacePart {
-        /// Part index as the message lists it.
-        index: u32,
-        /// MIME type.
-        content_type: String,
-        /// Decoded content, octets.
-        body: Vec<u8>,
-    },
-    /// A part goes.
-    RemovePart {
-        /// Part index as the message lists it.
-        index: u32,
     },
 }
 

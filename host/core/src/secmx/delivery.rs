@@ -63,7 +63,16 @@ pub struct Verdict {
 impl Verdict {
     /// All of them wait, for this.
     pub fn deferred(recipients: &[Mailbox], failure: &Failure) -> Self {
-        let fates = recipients.iter().map(|to| (to.clone(), Fate::Deferred(failure.clone())));
+        Self::same(recipients, failure, Fate::Deferred)
+    }
+
+    /// All of them go back, for this.
+    pub fn returned(recipients: &[Mailbox], failure: &Failure) -> Self {
+        Self::same(recipients, failure, Fate::Returned)
+    }
+
+    fn same(recipients: &[Mailbox], failure: &Failure, fate: fn(Failure) -> Fate) -> Self {
+        let fates = recipients.iter().map(|to| (to.clone(), fate(failure.clone())));
         Self { recipients: fates.collect(), evidence: vec![failure.clone()] }
     }
 }

@@ -5,7 +5,7 @@
 use super::exchanger::{Exchanger, ExchangerName, Source};
 use crate::channel::Level;
 use crate::mail::Domain;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What DNS said to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,9 +164,16 @@ pub fn literal(address: IpAddr, port: u16) -> Discovery {
     only(exchanger)
 }
 
-/// The one exchanger that the configuration names.
-pub fn configured(name: ExchangerName, port: u16) -> Discovery {
-    only(exchanger(name, port, Source::Configured, 0))
+/// The one exchanger that the configuration names as `host:port`; `None` when it is anything else.
+pub fn configured(next_hop: &str) -> Option<Discovery> {
+    let (name, port) = match next_hop.parse::<SocketAddr>() {
+        Ok(address) => (ExchangerName::Address(address.ip()), address.port()),
+        Err(_) => {
+            let (host, port) = next_hop.rsplit_once(':')?;
+            (ExchangerName::Domain(Domain::parse(host).ok()?), port.parse().ok()?)
+        }
+    };
+    Some(only(exchanger(name, port, Source::Configured, 0)))
 }
 
 fn only(exchanger: Exchanger) -> Discovery {

@@ -66,6 +66,11 @@ impl Exchanger {
         }
     }
 
+    /// Whether the operator named it, rather than a stranger's DNS.
+    pub fn is_configured(&self) -> bool {
+        self.source == Source::Configured
+    }
+
     /// What the host itself stands for: "Never plaintext to an SRV host. A published SecMX host is by definition secure" (profile,
     /// decision 2).
     pub fn floor(&self) -> Requirement {

@@ -98,7 +98,7 @@ impl Session {
                 self.refuse(state, reply, effects)
             }
             None => {
-                effects.push(Effect::Ask(Question::Content));
+                effects.push(Effect::Ask(Question::Content(transaction.envelope.clone())));
                 State::Judging(transaction)
             }
         }

@@ -96,7 +96,7 @@ impl Host {
                 Effect::Ask(question) => {
                     let ruling = match &question {
                         Question::Recipient { .. } => self.recipient.clone(),
-                        Question::Content => self.judgement.clone(),
+                        Question::Content(_) => self.judgement.clone(),
                         Question::Greet | Question::Mail { .. } => Ruling::Pass,
                     };
                     self.questions.push(question);

@@ -1,0 +1,127 @@
+//! The commands and their help.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// What bare `secmx` and `secmx --help` show.
+const HELP: &str = "\
+{about}
+
+Usage: secmx COMMAND [OPTIONS]
+
+Start    dev       a whole SecMX world on this machine, to try things
+         check     check the configuration; change nothing
+         serve     run the gateway
+
+Other    version   what this is          help COMMAND   more about a command{after-help}";
+
+/// What follows the commands.
+const AFTER: &str = "\
+Examples
+  secmx dev --once             see the four roles at work, then end
+  secmx serve                  no file: BES + BER on 127.0.0.1:2525, state in ./secmx-state
+  secmx check -c secmx.toml    is this configuration right?
+  secmx serve -c secmx.toml    run it
+
+Environment
+  SECMX_CONFIG                 the configuration file when -c is not given
+  SECMX__SEND__ROLE=SOS        sets `send.role`, and so on for every key; wins over the file
+  NO_COLOR                     no colours
+
+Exit codes
+  0 yes, done   1 no, failed   2 wrong arguments   3 not found   4 gateway not reachable
+  5 not allowed   6 cannot tell now   7 configuration invalid   70 our bug";
+
+/// secmx, a mail gateway that keeps mail private between servers
+#[derive(Debug, Parser)]
+#[command(name = "secmx", version, help_template = HELP, after_help = AFTER, arg_required_else_help = true)]
+pub(super) struct Program {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What the program is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway until it gets SIGTERM or SIGINT; SIGHUP makes it read its configuration again
+    #[command(after_help = SERVE)]
+    Serve {
+        #[command(flatten)]
+        from: Origin,
+    },
+    /// Read a configuration and say what is wrong with it and what it comes to; change nothing
+    #[command(after_help = CHECK)]
+    Check {
+        #[command(flatten)]
+        from: Origin,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play a whole SecMX world on the loopback interface: a gateway with all four roles, partners, DNS, certificates
+    Dev {
+        /// Show what every role does with every partner, then end
+        #[arg(long)]
+        once: bool,
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which version this is
+    Version,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct Origin {
+    /// Configuration file; without one: BES + BER on 127.0.0.1:2525
+    #[arg(short, long, value_name = "FILE", env = "SECMX_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// Below the help of `serve`.
+const SERVE: &str = "\
+The log goes to standard error. An invalid configuration ends with code 7, before anything is listened to.
+
+Example: secmx serve -c /etc/secmx/secmx.toml";
+
+/// Below the help of `check`.
+const CHECK: &str = "\
+Ends with 0 when the gateway would start (warnings allowed), with 7 when it would not.
+
+Example: secmx check -c secmx.toml --json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_finds_no_fault_with_it() {
+        Program::command().debug_assert();
+    }
+
+    /// The tree is written by hand: it must name every command and none that is not there.
+    #[test]
+    fn the_help_names_every_command() {
+        let help = Program::command().render_help().to_string();
+        for command in Program::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(
+                help.lines().any(|line| line.get(9..).is_some_and(|line| line.split_whitespace().next() == Some(name))),
+                "{name}\n{help}"
+            );
+        }
+        assert!(help.starts_with("secmx, a mail gateway that keeps mail private between servers"), "{help}");
+        assert!(help.lines().all(|line| line.len() <= 100) && !help.contains("\n\n\n"), "{help}");
+    }
+
+    #[test]
+    fn arguments_are_understood() {
+        let parse = |line: &str| Program::try_parse_from(line.split(' ')).map(|program| program.command);
+        let from = Origin { config: Some("x.toml".into()) };
+        assert_eq!(parse("secmx check --json -c x.toml").ok(), Some(Command::Check { from, json: true }));
+        assert_eq!(parse("secmx dev --once").ok(), Some(Command::Dev { once: true, json: false }));
+        assert_eq!(parse("secmx sevre").map_err(|error| error.exit_code()).err(), Some(2));
+    }
+}

@@ -1,0 +1,197 @@
+//! The configuration: one file for each TOML table, whose doc comments are the manual. Reading one never changes anything.
+//!
+//! A built-in default gives way to the file, the file to the environment (`SECMX__SEND__ROLE=SOS`). Unknown keys are errors, and every
+//! error says where it is. All settings have their final form here: nothing downstream knows that there was a file.
+
+mod dns;
+mod finding;
+mod gather;
+mod logging;
+mod paths;
+mod policy;
+mod queue;
+mod reader;
+mod receive;
+mod rule;
+mod send;
+mod source;
+mod tls;
+mod tree;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use dns::Dns;
+pub use finding::{Code, Finding, Place, Position, Severity};
+pub use logging::Logging;
+pub use paths::Paths;
+pub use policy::{OnError, Policies, Policy};
+pub use queue::Queue;
+pub use receive::{Limits, Listener, ListenerRole};
+pub use rule::{Chosen, Pattern, Rule};
+pub use send::{Accept, Outward, Profile, SecureOnly};
+pub use tls::{Acme, CertificateFiles, Tls, Trust};
+pub use value::{Network, NextHop};
+
+use jiff::civil::Date;
+use reader::{Reader, Section};
+use secmx_core::mail::{Domain, Mailbox};
+use secmx_core::smtp::server::{Limits as SessionLimits, ServerConfig};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::Path;
+use tree::{Entry, Sources};
+
+/// A configuration, complete: what the file leaves out has its default.
+///
+/// Without a file it is BES + BER (L1-7): one listener on 127.0.0.1:2525 that takes mail from programs on this machine, for any domain,
+/// and sends it with best effort. No domain is ours then, so nothing is taken from anybody else and nothing needs `deliver_to`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `hostname`: the name of this gateway, in greetings, trace fields and bounces. Default: the name of the machine, else `localhost`.
+    pub hostname: Domain,
+    /// `domains`: domains whose mail is taken from anybody and handed to `deliver_to`. Default none.
+    pub domains: Vec<Domain>,
+    /// `deliver_to`: where mail for `domains` goes, `"smtp://host:port"`. Required when there are `domains`.
+    pub deliver_to: Option<NextHop>,
+    /// `postmaster`: who signs bounces. Default `postmaster@` and the host name.
+    pub postmaster: Mailbox,
+    /// `[paths]`.
+    pub paths: Paths,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[receive.NAME]` by NAME, which logs and policies show; never empty.
+    pub receive: BTreeMap<String, Listener>,
+    /// `[send]`.
+    pub send: Outward,
+    /// `[queue]`.
+    pub queue: Queue,
+    /// `[policies]`.
+    pub policies: Policies,
+    /// `[[policy]]`, in the order in which they are asked.
+    pub policy: Vec<Policy>,
+    /// `[log]`.
+    pub log: Logging,
+}
+
+/// A configuration with its warnings, or everything that is wrong with it, warnings among them.
+pub type Outcome = Result<(Config, Vec<Finding>), Vec<Finding>>;
+
+impl Config {
+    /// Reads a file, what it includes, and the environment; without a file the environment only.
+    pub fn load(path: Option<&Path>) -> Outcome {
+        let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::load_with(path, variables, today())
+    }
+
+    /// Reads a text as if it were the content of a file of that name in the working directory. Neither includes nor the environment count.
+    pub fn parse(name: &str, text: &str) -> Outcome {
+        let mut sources = Sources::default();
+        let entries = sources.parse(name, Path::new(""), text.to_owned())?;
+        Self::read(sources, &entries, Path::new(""), today())
+    }
+
+    /// Where mail for that recipient goes when its domain is ours: `host:port`.
+    pub fn inside_of(&self, to: &Mailbox) -> Option<String> {
+        let ours = to.domain().name().is_some_and(|domain| self.domains.contains(domain));
+        self.deliver_to.as_ref().filter(|_| ours).map(ToString::to_string)
+    }
+
+    /// This gateway as the sessions of one listener present it, with that listener's limits.
+    pub fn smtp(&self, listener: &Listener) -> ServerConfig {
+        ServerConfig {
+            hostname: self.hostname.clone(),
+            own_domains: self.domains.clone(),
+            postmaster: self.postmaster.clone(),
+            limits: SessionLimits {
+                message_octets_max: listener.limits.message_octets,
+                recipients_max: listener.limits.recipients,
+                command: listener.limits.idle,
+                ..SessionLimits::default()
+            },
+        }
+    }
+
+    /// The first thing in `new` that a running gateway cannot take over, as its key.
+    pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
+        let places = |config: &Self| config.receive.iter().map(|(name, door)| (name.clone(), door.listen.clone())).collect::<Vec<_>>();
+        let kept = [
+            ("paths.state", self.paths == new.paths),
+            ("receive.NAME.listen", places(self) == places(new)),
+            ("queue", self.queue == new.queue),
+            ("log", self.log == new.log),
+        ];
+        kept.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+    }
+
+    fn load_with(path: Option<&Path>, variables: impl Iterator<Item = (String, String)>, today: Date) -> Outcome {
+        let mut sources = Sources::default();
+        let mut entries = path.map_or(Ok(Vec::new()), |path| gather::file(&mut sources, path))?;
+        gather::environment(&mut sources, &mut entries, variables);
+        let beside = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        Self::read(sources, &entries, beside, today)
+    }
+
+    fn read(sources: Sources, entries: &[Entry], beside: &Path, today: Date) -> Outcome {
+        let reader = Reader::new(sources, today);
+        let config = reader.read(entries, |section| Self::read_all(section, beside));
+        let findings = reader.into_findings();
+        match config {
+            Some(config) if findings.iter().all(|finding| finding.severity == Severity::Warning) => Ok((config, findings)),
+            _ => Err(findings),
+        }
+    }
+
+    /// `None` only when the name of the machine is no name for a gateway, which [`machine_name`] excludes.
+    fn read_all(section: &mut Section<'_>, beside: &Path) -> Option<Self> {
+        let hostname = section.optional("hostname").or_else(machine_name)?;
+        let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", hostname.as_str()).ok())?;
+        let (domains, deliver_to) = read_inside(section);
+        Some(Self {
+            domains,
+            deliver_to,
+            postmaster,
+            paths: section.table("paths", |section| Paths::read(section, beside)),
+            tls: section.table("tls", Tls::read),
+            dns: section.table("dns", Dns::read),
+            receive: Listener::read_all(section),
+            send: section.table("send", |section| Outward::read(section, &hostname)),
+            queue: section.table("queue", Queue::read),
+            policies: section.table("policies", Policies::read),
+            policy: Policy::read_all(section),
+            log: section.table("log", Logging::read),
+            hostname,
+        })
+    }
+}
+
+/// Our domains, and where their mail goes: one without the other is no use.
+fn read_inside(section: &mut Section<'_>) -> (Vec<Domain>, Option<NextHop>) {
+    let domains: Vec<Domain> = section.or("domains", Vec::new());
+    let wanted = section.raw("deliver_to").is_some();
+    let deliver_to = section.optional("deliver_to");
+    if !domains.is_empty() && !wanted {
+        let message = "`deliver_to` is missing: mail for `domains` must go somewhere, such as \"smtp://exchange.internal:25\"";
+        section.reader.error(section.span_of("domains"), Code::MissingKey, message);
+    }
+    if domains.is_empty() && deliver_to.is_some() {
+        let message = "`deliver_to` has no effect without `domains`: no mail is ours";
+        section.reader.warn(section.span_of("deliver_to"), Code::NoEffect, message);
+    }
+    (domains, deliver_to)
+}
+
+/// The name of this machine, else `localhost`.
+fn machine_name() -> Option<Domain> {
+    let named = ["/proc/sys/kernel/hostname", "/etc/hostname"].into_iter().filter_map(|path| fs::read_to_string(path).ok());
+    named.filter_map(|name| Domain::parse(name.trim()).ok()).chain(Domain::parse("localhost").ok()).next()
+}
+
+/// The day, UTC.
+fn today() -> Date {
+    jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now()).date()
+}

@@ -1,0 +1,123 @@
+//! The whole gateway as one value: start, reload, drain.
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::generation::{Current, Generation};
+use crate::inbound::{Desk, Door};
+use crate::log::Log;
+use crate::outbound::Courier;
+use crate::spool::{LocalSpool, Spool};
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use secmx_core::report::Event;
+use secmx_policy::{Runtime, RuntimeLimits};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A running gateway. Dropping it without [`Gateway::drain`] is what a crash does: nothing that was answered 250 is lost.
+pub struct Gateway {
+    current: Current,
+    runtime: Runtime,
+    spool: Arc<dyn Spool>,
+    log: Log,
+    doors: Vec<(String, SocketAddr)>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// Opens the spool, loads the policies, binds the listeners, and begins. Errors leave nothing running.
+    pub async fn start(config: Config, clock: Clock, log: Log) -> Result<Self> {
+        let observer = log.clone();
+        let runtime = Runtime::new(RuntimeLimits::default(), Arc::new(move |event: &Event<'_>| observer.write(event)))
+            .map_err(anyhow::Error::from)
+            .context("the policy engine cannot be started")?;
+        let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime))?;
+        let spool = open_spool(&generation.config.paths.state, &log)?;
+        let bound = Door::bind_all(&generation.config).await?;
+        let gateway = Self {
+            current: Arc::new(ArcSwap::from_pointee(generation)),
+            runtime,
+            spool,
+            log,
+            doors: bound.iter().map(|door| (door.name.clone(), door.address)).collect(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        gateway.begin(bound, clock).await;
+        Ok(gateway)
+    }
+
+    async fn begin(&self, doors: Vec<Door>, clock: Clock) {
+        let desk = Arc::new(Desk {
+            current: Arc::clone(&self.current),
+            spool: Arc::clone(&self.spool),
+            log: self.log.clone(),
+            clock: clock.clone(),
+        });
+        for door in doors {
+            self.tasks.spawn(door.serve(Arc::clone(&desk), self.tasks.clone(), self.stop.clone()));
+        }
+        let courier = Courier {
+            current: Arc::clone(&self.current),
+            spool: Arc::clone(&self.spool),
+            log: self.log.clone(),
+            clock,
+            addresses: self.doors.iter().map(|(_, address)| *address).collect(),
+        };
+        self.tasks.spawn(courier.run(self.stop.clone()));
+        let listeners = self.doors.iter().map(|(name, address)| format!("{name}={address}")).collect();
+        self.log.write(&Event::Ready { listeners, queued: self.spool.counts().await.messages });
+    }
+
+    /// Name and address of every listener; the port is the real one where the configuration said 0.
+    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+        &self.doors
+    }
+
+    /// Address of the first listener with that name.
+    pub fn listener(&self, name: &str) -> Option<SocketAddr> {
+        self.doors.iter().find(|(door, _)| door == name).map(|(_, address)| *address)
+    }
+
+    /// The queue.
+    pub fn spool(&self) -> &Arc<dyn Spool> {
+        &self.spool
+    }
+
+    /// Puts a new configuration in force, or keeps the old one and says why. Open transactions finish with what they began with.
+    /// Listeners and the spool keep their places: changing those needs a restart, and is refused here.
+    pub fn reload(&self, config: Config) -> Result<()> {
+        let old = self.current.load();
+        let replaced = old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
+        let outcome = replaced.and_then(|()| tokio::task::block_in_place(|| Generation::build(config, &self.runtime)));
+        let detail = match &outcome {
+            Ok(_) => "the new configuration is in force".to_owned(),
+            Err(error) => format!("the old configuration stays in force: {error:#}"),
+        };
+        self.log.write(&Event::Reloaded { ok: outcome.is_ok(), detail });
+        self.current.store(Arc::new(outcome?));
+        Ok(())
+    }
+
+    /// Takes no new sessions, lets the open ones end, and returns when they have or when `patience` is over.
+    pub async fn drain(self, cause: &str, patience: Duration) {
+        self.log.write(&Event::Draining { cause });
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+    }
+}
+
+/// The durable queue below `state`; what was found damaged in it is said in the log.
+fn open_spool(state: &Path, log: &Log) -> Result<Arc<dyn Spool>> {
+    let opened = LocalSpool::open(&state.join("spool"))?;
+    for record in opened.set_aside {
+        log.write(&Event::SetAside { record: record.key, detail: record.detail });
+    }
+    Ok(Arc::new(opened.spool))
+}

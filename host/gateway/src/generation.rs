@@ -1,0 +1,60 @@
+//! What one transaction or delivery works with, all of one piece: a configuration and what was built from it (invariant 7).
+//!
+//! A reload builds a new generation aside and moves a pointer; whoever holds the old one finishes with it.
+
+use crate::config::Config;
+use crate::dns::Dns;
+use crate::tls::{ClientTls, Identity, ServerTls};
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use secmx_policy::{PolicySet, Runtime};
+use std::sync::Arc;
+
+/// A configuration in force, with everything that is made from it.
+pub struct Generation {
+    /// The settings.
+    pub config: Config,
+    /// The policies, loaded and checked.
+    pub policies: PolicySet,
+    /// TLS towards clients.
+    pub server_tls: ServerTls,
+    /// TLS towards exchangers.
+    pub client_tls: ClientTls,
+    /// The resolver.
+    pub dns: Dns,
+}
+
+/// The generation in force. Readers take it once and keep it for as long as they work on one thing.
+pub type Current = Arc<ArcSwap<Generation>>;
+
+impl Generation {
+    /// Builds everything that `config` asks for, and makes a self-signed certificate when it names none (L1-1). On an error nothing that is
+    /// in force has changed. Compiles policies: blocks for a while.
+    pub fn build(config: Config, runtime: &Runtime) -> Result<Self> {
+        let identity = match configured_identity(&config)? {
+            Some(identity) => identity,
+            None => Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?,
+        };
+        Ok(Self {
+            policies: PolicySet::load(runtime, config.policy_sources()?).context("policies")?,
+            server_tls: ServerTls::new(&identity)?,
+            client_tls: ClientTls::new(&config.tls)?,
+            dns: Dns::new(&config.dns)?,
+            config,
+        })
+    }
+
+    /// What is wrong with what `config` names, found without changing anything.
+    pub fn check(config: &Config, runtime: &Runtime) -> Vec<anyhow::Error> {
+        let findings = [
+            configured_identity(config).map(drop),
+            ClientTls::new(&config.tls).map(drop),
+            config.policy_sources().and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
+        ];
+        findings.into_iter().filter_map(Result::err).collect()
+    }
+}
+
+fn configured_identity(config: &Config) -> Result<Option<Identity>> {
+    config.tls.certs.first().map(|pair| Identity::load(&pair.cert, &pair.key)).transpose()
+}

@@ -1,0 +1,104 @@
+//! Edits of policies, applied to the header section; what no policy touched stays as it came, octet for octet.
+//!
+//! The policy host has validated every name and value like network input. Folding and encoding (RFC 5322, 2.2.3; RFC 2047) are
+//! mail-builder's.
+
+use bytes::Bytes;
+use mail_builder::headers::Header;
+use mail_builder::headers::text::Text;
+use secmx_core::ruling::Edit;
+
+/// The message after `edits`, in order: its header, and its body uncopied.
+pub(super) fn apply(edits: &[Edit], message: &Bytes) -> Vec<Bytes> {
+    if edits.is_empty() {
+        return vec![message.clone()];
+    }
+    let end = header_end(message);
+    let mut fields: Vec<Vec<u8>> = split_fields(&message.slice(..end));
+    for edit in edits {
+        match edit {
+            Edit::AddField { name, value } => fields.insert(0, field(name, value)),
+            Edit::RemoveField { name } => fields.retain(|field| !is_named(field, name)),
+            Edit::ReplaceField { name, value } => {
+                let place = fields.iter().position(|field| is_named(field, name)).unwrap_or(0);
+                fields.retain(|field| !is_named(field, name));
+                fields.insert(place.min(fields.len()), field(name, value));
+            }
+        }
+    }
+    let mut segments = vec![Bytes::from(fields.concat())];
+    // A message without the empty line had no body; a new header must not run into what was its first line.
+    segments.push(if end == message.len() { Bytes::from_static(b"\r\n") } else { message.slice(end..) });
+    segments
+}
+
+/// Where the header section ends: before its empty line, or at the end.
+fn header_end(message: &[u8]) -> usize {
+    if message.starts_with(b"\r\n") {
+        return 0;
+    }
+    message.windows(4).position(|window| window == b"\r\n\r\n").map_or(message.len(), |at| at + 2)
+}
+
+/// Each field with its folded lines and line ends.
+fn split_fields(header: &[u8]) -> Vec<Vec<u8>> {
+    header.split_inclusive(|octet| *octet == b'\n').fold(Vec::new(), |mut fields: Vec<Vec<u8>>, line| {
+        match fields.last_mut() {
+            Some(field) if line.starts_with(b" ") || line.starts_with(b"\t") => field.extend_from_slice(line),
+            _ => fields.push(line.to_vec()),
+        }
+        fields
+    })
+}
+
+fn is_named(field: &[u8], name: &str) -> bool {
+    let colon = field.iter().position(|octet| *octet == b':').unwrap_or(field.len());
+    field[..colon].trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+}
+
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let mut octets = format!("{name}: ").into_bytes();
+    let column = octets.len();
+    Text::new(value).write_header(&mut octets, column);
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"Subject: old\r\n folded\r\nX-A: 1\r\nx-a: 2\r\nTo: b\r\n\r\nSubject: body\r\n";
+
+    fn edited(edits: &[Edit], message: &'static [u8]) -> String {
+        String::from_utf8(apply(edits, &Bytes::from_static(message)).concat()).expect("ASCII")
+    }
+
+    fn add(name: &str, value: &str) -> Edit {
+        Edit::AddField { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn untouched_octets_stay() {
+        assert_eq!(edited(&[], MESSAGE).as_bytes(), MESSAGE);
+        assert_eq!(edited(&[add("X-B", "3")], MESSAGE), format!("X-B: 3\r\n{}", std::str::from_utf8(MESSAGE).expect("ASCII")));
+    }
+
+    #[test]
+    fn fields_go_with_their_folds_and_in_any_case() {
+        let edits = [Edit::RemoveField { name: "X-a".into() }, Edit::ReplaceField { name: "subject".into(), value: "new".into() }];
+        assert_eq!(edited(&edits, MESSAGE), "subject: new\r\nTo: b\r\n\r\nSubject: body\r\n");
+    }
+
+    #[test]
+    fn a_message_without_header_or_body_gets_its_own() {
+        assert_eq!(edited(&[add("X", "1")], b"\r\nbody\r\n"), "X: 1\r\n\r\nbody\r\n");
+        assert_eq!(edited(&[add("X", "1")], b"Subject: s\r\n"), "X: 1\r\nSubject: s\r\n\r\n");
+        assert_eq!(edited(&[add("X", "1")], b""), "X: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn what_is_beyond_ascii_is_encoded_and_what_is_long_is_folded() {
+        let text = edited(&[add("X", &"wörd ".repeat(60))], MESSAGE);
+        assert!(text.lines().all(|line| line.len() <= 200) && text.is_ascii(), "{text}");
+    }
+}

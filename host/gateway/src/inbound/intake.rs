@@ -1,0 +1,84 @@
+//! From an accepted transaction to the spool: envelope, rulings and octets become a message with its deliveries (invariant 4).
+
+use super::edit;
+use crate::generation::Generation;
+use crate::sending::sending;
+use crate::spool::{Spool, SpoolError};
+use bytes::Bytes;
+use jiff::Timestamp;
+use secmx_core::mail::trace::Received;
+use secmx_core::mail::{Envelope, Mailbox};
+use secmx_core::queue::{Message, Origin, QueueId, Standing, split};
+use secmx_core::ruling::ContentEffects;
+
+/// Everything one transaction came to.
+pub(super) struct Transaction<'a> {
+    /// The configuration and policies that it saw from MAIL on (invariant 7).
+    pub(super) generation: &'a Generation,
+    /// Who to and who from.
+    pub(super) envelope: Envelope,
+    /// The message as it came in.
+    pub(super) content: Bytes,
+    /// What the policies want done with it.
+    pub(super) effects: ContentEffects,
+    /// Whether it may be delivered or is kept.
+    pub(super) standing: Standing,
+    /// How it came in.
+    pub(super) origin: Origin,
+    /// Argument of EHLO or HELO.
+    pub(super) hello: &'a str,
+    /// Whether that was EHLO.
+    pub(super) extended: bool,
+}
+
+impl Transaction<'_> {
+    /// Writes it down. When this returns, message, deliveries and octets are on stable storage.
+    pub(super) async fn commit(self, spool: &dyn Spool, now: Timestamp) -> Result<Message, SpoolError> {
+        let id = spool.new_id(now);
+        let recipients = self.recipients();
+        let trace = self.trace(id, &recipients, now);
+        let content = edit::apply(&self.effects.edits, &self.content);
+        let mut body = vec![Bytes::from(trace)];
+        body.extend(content);
+        let octets = body.iter().map(|segment| segment.len() as u64).sum();
+        let sendings = recipients.iter().map(|to| (to.clone(), sending(self.generation, to, self.effects.demand, now))).collect();
+        let deliveries = split(id, now, sendings, &self.standing);
+        let message = Message {
+            id,
+            arrived: now,
+            envelope: Envelope { recipients, ..self.envelope },
+            octets,
+            origin: self.origin,
+            tags: self.effects.tags,
+        };
+        spool.accept(message.clone(), deliveries, body).await?;
+        Ok(message)
+    }
+
+    /// The envelope's recipients after the policies added and removed theirs, each once.
+    fn recipients(&self) -> Vec<Mailbox> {
+        let kept = self.envelope.recipients.iter().filter(|to| !self.effects.remove_recipients.contains(to));
+        kept.chain(&self.effects.add_recipients).fold(Vec::new(), |mut all, to| {
+            if !all.contains(to) {
+                all.push(to.clone());
+            }
+            all
+        })
+    }
+
+    fn trace(&self, id: QueueId, recipients: &[Mailbox], now: Timestamp) -> String {
+        let client = self.origin.client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+        Received {
+            hello: self.hello,
+            client,
+            by: self.generation.config.hostname.as_str(),
+            extended: self.extended,
+            smtputf8: self.envelope.smtputf8,
+            channel: &self.origin.channel,
+            id: &id.to_string(),
+            only_recipient: if let [only] = recipients { Some(only) } else { None },
+            at: now,
+        }
+        .to_field()
+    }
+}

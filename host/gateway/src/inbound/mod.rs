@@ -1,0 +1,28 @@
+//! Mail on its way in: listeners, sessions, and the step into the spool.
+//!
+//! This room meets the other one, `outbound`, only in the spool (invariant 8).
+
+mod door;
+mod edit;
+mod intake;
+mod session;
+
+pub use door::Door;
+
+use crate::clock::Clock;
+use crate::generation::Current;
+use crate::log::Log;
+use crate::spool::Spool;
+use std::sync::Arc;
+
+/// What every session needs.
+pub struct Desk {
+    /// Configuration and policies; taken anew for each transaction.
+    pub current: Current,
+    /// Where accepted mail goes.
+    pub spool: Arc<dyn Spool>,
+    /// The log.
+    pub log: Log,
+    /// The time.
+    pub clock: Clock,
+}

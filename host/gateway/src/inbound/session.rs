@@ -1,0 +1,346 @@
+//! One connection of one client: octets between the socket and `core`'s `ServerSession`, and what it asks for in between.
+//!
+//! Nothing here decides what is answered. While a question is open nothing is read, so what a client pipelines waits in the socket.
+
+use super::Desk;
+use super::intake::Transaction;
+use crate::config::Listener;
+use crate::generation::Generation;
+use crate::spool::SpoolError;
+use crate::stream::Stream;
+use bytes::Bytes;
+use secmx_core::channel::Channel;
+use secmx_core::mail::{Envelope, Parameter};
+use secmx_core::queue::{Origin, Standing};
+use secmx_core::report::{EnhancedStatus, Event, Reply};
+use secmx_core::ruling::{ClientCertificate, ContentEffects, Question, Reason, Ruling, Terms};
+use secmx_core::smtp::reply;
+use secmx_core::smtp::server::{Client, Disposition, Effect, Hello, Input, Refusal, ServerSession};
+use secmx_policy::{Fault, MessageFacts, SessionFacts};
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take to read a reply.
+const PATIENCE_TO_WRITE: Duration = Duration::from_secs(60);
+
+/// How long a client may take for its part of a TLS handshake.
+const PATIENCE_TO_SECURE: Duration = Duration::from_secs(30);
+
+/// Octets read at a time.
+const BUFFER: usize = 16 * 1024;
+
+/// A session and everything it needs.
+pub(super) struct Session {
+    desk: Arc<Desk>,
+    /// Taken anew at each MAIL, kept to the end of the transaction (invariant 7).
+    generation: Arc<Generation>,
+    listener: Listener,
+    facts: SessionFacts,
+    stream: Option<Stream>,
+    deadline: Instant,
+    hello: Option<Hello>,
+    parameters: Vec<Parameter>,
+    recipient_parameters: Vec<Vec<Parameter>>,
+    content: Vec<u8>,
+    effects: ContentEffects,
+    unsent: Vec<u8>,
+    messages: u32,
+}
+
+/// What came from outside; octets are lent to the session from here.
+enum News {
+    Octets(Vec<u8>),
+    Other(Input<'static>),
+}
+
+impl Session {
+    pub(super) fn new(desk: Arc<Desk>, generation: Arc<Generation>, name: &str, listener: Listener, client: SocketAddr) -> Self {
+        let facts = SessionFacts {
+            id: session_id(desk.clock.now()),
+            listener: name.to_owned(),
+            client_address: client.ip().to_canonical(),
+            client_name: None,
+            hello: None,
+            channel: Channel::plain(),
+            authenticated_as: None,
+            authentication_results: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        };
+        Self {
+            desk,
+            generation,
+            listener,
+            facts,
+            stream: None,
+            deadline: Instant::now(),
+            hello: None,
+            parameters: Vec::new(),
+            recipient_parameters: Vec::new(),
+            content: Vec::new(),
+            effects: ContentEffects::default(),
+            unsent: Vec::new(),
+            messages: 0,
+        }
+    }
+
+    /// Talks to the client until one of the two ends it, or `stop` does.
+    pub(super) async fn run(mut self, stream: TcpStream, stop: CancellationToken) {
+        self.stream = Some(Box::new(stream));
+        let client = Client { address: self.facts.client_address, relay: self.listener.allows(self.facts.client_address) };
+        let mut first = Vec::new();
+        let config = Arc::new(self.generation.config.smtp(&self.listener));
+        let mut session = ServerSession::open(config, client, Channel::plain(), &mut first);
+        let mut effects = VecDeque::from(first);
+        let cause = loop {
+            let news = match effects.pop_front() {
+                Some(Effect::Close) => break "closed",
+                Some(effect) => self.perform(effect).await,
+                None => self.listen(&stop).await,
+            };
+            let mut more = Vec::new();
+            session = match news {
+                Some(News::Octets(octets)) => session.handle(Input::Octets(&octets), &mut more),
+                Some(News::Other(Input::Closed)) => break "the client went away",
+                Some(News::Other(input)) => session.handle(input, &mut more),
+                None => session,
+            };
+            effects.extend(more);
+        };
+        let _ = self.flush().await;
+        if let Some(mut stream) = self.stream.take() {
+            let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
+        }
+        self.desk.log.write(&Event::SessionClose { session: &self.facts.id, messages: self.messages, cause });
+    }
+
+    /// Does what the session asks for, and says what came of it.
+    async fn perform(&mut self, effect: Effect) -> Option<News> {
+        match effect {
+            Effect::Reply(reply) => {
+                if reply.is_transient() || reply.is_permanent() {
+                    self.desk.log.write(&Event::Refused { session: &self.facts.id, reply: &reply });
+                }
+                reply::write(&reply, &mut self.unsent);
+                None
+            }
+            Effect::Secure(want) => Some(News::Other(self.secure(want).await)),
+            Effect::Ask(question) => Some(News::Other(self.ask(question).await)),
+            Effect::Introduced(hello) => {
+                self.facts.hello = hello.as_ref().map(|hello| hello.name.clone());
+                self.hello = hello;
+                None
+            }
+            Effect::Store(octets) => {
+                self.content.extend_from_slice(&octets);
+                None
+            }
+            Effect::Discard => {
+                self.reset();
+                None
+            }
+            Effect::Commit { envelope, disposition } => Some(News::Other(Input::Stored(self.commit(envelope, disposition).await))),
+            Effect::Dropped(reason) => {
+                self.desk.log.write(&Event::Discarded { queue: self.facts.id.clone(), code: &reason.code });
+                None
+            }
+            Effect::Wait(time) => {
+                self.deadline = Instant::now() + time;
+                None
+            }
+            Effect::Close => None,
+        }
+    }
+
+    /// The next thing that happens outside. Replies leave before anything is waited for.
+    async fn listen(&mut self, stop: &CancellationToken) -> Option<News> {
+        if !self.flush().await {
+            return Some(News::Other(Input::Closed));
+        }
+        let stream = self.stream.as_mut()?;
+        let mut buffer = vec![0; BUFFER];
+        tokio::select! {
+            read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
+                Err(_) => News::Other(Input::TimedOut),
+                Ok(Ok(0) | Err(_)) => News::Other(Input::Closed),
+                Ok(Ok(length)) => {
+                    buffer.truncate(length);
+                    News::Octets(buffer)
+                }
+            }),
+            // A session in the middle of a message goes on; it is told again when it next listens.
+            () = stop.cancelled(), if self.content.is_empty() => Some(News::Other(Input::Drain)),
+        }
+    }
+
+    /// Sends what waits to be sent. False when the client does not take it.
+    async fn flush(&mut self) -> bool {
+        if self.unsent.is_empty() {
+            return true;
+        }
+        let octets = mem::take(&mut self.unsent);
+        match &mut self.stream {
+            Some(stream) => {
+                let write = async {
+                    stream.write_all(&octets).await?;
+                    stream.flush().await
+                };
+                matches!(timeout(PATIENCE_TO_WRITE, write).await, Ok(Ok(())))
+            }
+            None => false,
+        }
+    }
+
+    async fn secure(&mut self, want: ClientCertificate) -> Input<'static> {
+        let sent = self.flush().await;
+        let Some(stream) = self.stream.take().filter(|_| sent) else { return Input::SecureFailed };
+        let tls = self.desk.current.load().server_tls.clone();
+        let detail = match timeout(PATIENCE_TO_SECURE, tls.accept(stream, want)).await {
+            Ok(Ok((stream, channel))) => {
+                self.stream = Some(Box::new(stream));
+                self.facts.channel = channel.clone();
+                self.desk.log.write(&Event::SessionSecured { session: &self.facts.id, channel: &channel });
+                return Input::Secured(channel);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no handshake within {PATIENCE_TO_SECURE:?}"),
+        };
+        self.desk.log.write(&Event::SessionTlsFailed { session: &self.facts.id, detail });
+        Input::SecureFailed
+    }
+
+    /// Puts a question to the policies. A fault of theirs is 451 4.3.0: the client keeps the message (invariant 6).
+    async fn ask(&mut self, question: Question) -> Input<'static> {
+        let ruling = match question {
+            Question::Greet => return self.greet().await,
+            Question::Mail { reverse_path, parameters } => {
+                self.generation = self.desk.current.load_full();
+                let answer = self.generation.policies.mail(&self.facts, &reverse_path, &parameters).await;
+                self.parameters = parameters;
+                answer.map(|(ruling, tags)| self.tagged(ruling, tags))
+            }
+            Question::Recipient { reverse_path, forward_path, parameters } => {
+                let answer = self.generation.policies.recipient(&self.facts, &reverse_path, &forward_path, &parameters).await;
+                self.recipient_parameters.push(parameters);
+                answer.map(|(ruling, tags)| self.tagged(ruling, tags))
+            }
+            Question::Content(envelope) => self.inspect(envelope).await,
+        };
+        Input::Ruled(ruling.unwrap_or_else(|_| fault()))
+    }
+
+    fn tagged(&mut self, ruling: Ruling, tags: BTreeMap<String, String>) -> Ruling {
+        self.facts.tags.extend(tags);
+        ruling
+    }
+
+    async fn greet(&mut self) -> Input<'static> {
+        match self.generation.policies.greet(self.listener.role.policy(), &self.facts).await {
+            Ok(greeting) => {
+                self.facts.tags.extend(greeting.tags);
+                let (session, client) = (&self.facts.id, self.facts.client_address.to_string());
+                self.desk.log.write(&Event::SessionOpen { session, listener: &self.facts.listener, client, role: greeting.terms.role });
+                Input::Greeted(greeting.terms, greeting.ruling)
+            }
+            Err(_) => Input::Greeted(Terms::default(), fault()),
+        }
+    }
+
+    async fn inspect(&mut self, envelope: Envelope) -> Result<Ruling, Fault> {
+        if !self.generation.policies.inspects_content() {
+            return Ok(Ruling::Pass);
+        }
+        let content = Bytes::from(mem::take(&mut self.content));
+        let message = MessageFacts {
+            id: self.facts.id.clone(),
+            envelope,
+            parameters: self.parameters.clone(),
+            recipient_parameters: self.recipient_parameters.clone(),
+            octets: Arc::new(content.clone()),
+            tags: BTreeMap::new(),
+        };
+        let inspection = self.generation.policies.content(&self.facts, message).await;
+        self.content = content.into();
+        let inspection = inspection?;
+        self.effects = inspection.effects;
+        Ok(inspection.ruling)
+    }
+
+    /// Writes the message down. The 250 comes after this and only when it returns an id (invariant 4).
+    async fn commit(&mut self, envelope: Envelope, disposition: Disposition) -> Result<secmx_core::queue::QueueId, Refusal> {
+        let hello = self.hello.clone().unwrap_or(Hello { name: "unknown".into(), extended: false });
+        let (standing, reason) = match disposition {
+            Disposition::Deliver => (Standing::Due, None),
+            Disposition::Quarantine(reason) => (kept(&reason), Some(reason)),
+        };
+        let transaction = Transaction {
+            generation: &self.generation,
+            envelope,
+            content: Bytes::from(mem::take(&mut self.content)),
+            effects: mem::take(&mut self.effects),
+            standing,
+            origin: Origin {
+                listener: self.facts.listener.clone(),
+                client: Some(self.facts.client_address),
+                session: self.facts.id.clone(),
+                channel: self.facts.channel.clone(),
+                trusted: self.listener.trusted,
+            },
+            hello: &hello.name,
+            extended: hello.extended,
+        };
+        match transaction.commit(self.desk.spool.as_ref(), self.desk.clock.now()).await {
+            Ok(message) => {
+                self.messages += 1;
+                let queue = message.id.to_string();
+                if let Some(reason) = &reason {
+                    self.desk.log.write(&Event::Quarantined { queue: queue.clone(), code: &reason.code });
+                }
+                self.desk.log.write(&Event::Queued {
+                    session: &self.facts.id,
+                    queue,
+                    reverse_path: message.envelope.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    recipients: message.envelope.recipients.len(),
+                    octets: message.octets,
+                });
+                Ok(message.id)
+            }
+            Err(SpoolError::Full) => Err(Refusal::Full),
+            Err(error) => {
+                self.desk.log.write(&Event::SpoolFailed { detail: error.to_string() });
+                Err(Refusal::Fault)
+            }
+        }
+    }
+
+    /// What one transaction leaves behind must not reach the next.
+    fn reset(&mut self) {
+        self.content = Vec::new();
+        self.effects = ContentEffects::default();
+        self.parameters.clear();
+        self.recipient_parameters.clear();
+    }
+}
+
+fn kept(reason: &Reason) -> Standing {
+    Standing::Quarantined { code: reason.code.clone(), text: reason.text.clone() }
+}
+
+fn fault() -> Ruling {
+    let reply = Reply::new(451, Some(EnhancedStatus::new(4, 3, 0)), "Local trouble, try again later");
+    Ruling::Defer { reply, reason: Reason { code: "policy.fault".into(), text: "a policy failed".into() } }
+}
+
+/// Names a session in the log: the time, and a number that tells sessions of one millisecond apart.
+fn session_id(now: jiff::Timestamp) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("s{:x}-{:x}", now.as_millisecond(), number & 0xffff)
+}

@@ -1,0 +1,20 @@
+//! `secmx`, the gateway: everything that touches the world.
+//!
+//! It drives the decisions of `secmx-core` and the policies of `secmx-policy` with real sockets, TLS, DNS, clocks and disks. The
+//! rooms `inbound` and `outbound` share nothing but the spool (invariant 8).
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dev;
+pub mod dns;
+pub mod gateway;
+pub mod generation;
+pub mod inbound;
+pub mod log;
+pub mod outbound;
+mod sending;
+pub mod serve;
+pub mod spool;
+mod stream;
+pub mod tls;

@@ -1,0 +1,236 @@
+//! One call to one address: connection, TLS, proof, transmission.
+//!
+//! It drives `core`'s [`ClientSession`] over a socket. What is good enough is the candidate's requirement; this file has no opinion and
+//! no way around it: `transmit` wants a `Cleared`, and only the requirement gives one.
+
+use super::worker::{Attempt, Job};
+use crate::stream::Stream;
+use bytes::Bytes;
+use secmx_core::channel::Channel;
+use secmx_core::report::{Cause, Event, Failure, Reply};
+use secmx_core::ruling::Ruling;
+use secmx_core::secmx::delivery::Outcome;
+use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Report};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Octets of a message that are read from the spool at a time.
+const CHUNK: u64 = 256 * 1024;
+
+/// Calls `address`. Errors when no transaction came about, with the reason.
+pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Outcome, Cause> {
+    let send = &attempt.job.generation.config.send;
+    let patience = send.connect_timeout;
+    let stream = match timeout(patience, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(Cause::Unreachable(error.to_string())),
+        Err(_) => return Err(Cause::Unreachable(format!("no answer within {patience:?}"))),
+    };
+    // Commands are small and wait for their replies; Nagle's algorithm would only add a delay to each.
+    let _ = stream.set_nodelay(true);
+    let config = ClientConfig { hello: send.hello.clone(), tls: attempt.candidate.tls, timeouts: send.timeouts };
+    let mut effects = Vec::new();
+    let session = ClientSession::open(config, &mut effects);
+    let stream: Option<Stream> = Some(Box::new(stream));
+    let call = Call { attempt, job: attempt.job, address, stream, deadline: None, sent: 0, channel: Channel::plain(), ended: None };
+    call.run(session, effects).await
+}
+
+struct Call<'a> {
+    attempt: &'a Attempt<'a>,
+    job: &'a Job<'a>,
+    address: SocketAddr,
+    /// `None` after a handshake that failed took the connection with it (L1-4).
+    stream: Option<Stream>,
+    deadline: Option<Instant>,
+    /// Octets of the message that went out.
+    sent: u64,
+    /// The channel that was admitted.
+    channel: Channel,
+    ended: Option<Result<Outcome, Cause>>,
+}
+
+/// What came from outside; octets are lent to the session from here.
+enum News {
+    Octets(Vec<u8>),
+    Body(Bytes),
+    Other(Input<'static>),
+}
+
+impl Call<'_> {
+    async fn run(mut self, mut session: ClientSession, first: Vec<Effect>) -> Result<Outcome, Cause> {
+        let mut effects = VecDeque::from(first);
+        loop {
+            let news = match effects.pop_front() {
+                Some(Effect::Close) => break,
+                Some(effect) => self.perform(effect).await,
+                None => Some(self.listen().await),
+            };
+            let mut more = Vec::new();
+            session = match news {
+                Some(News::Octets(octets)) => session.handle(Input::Octets(&octets), &mut more),
+                Some(News::Body(octets)) => session.handle(Input::Body(&octets), &mut more),
+                None => session,
+                Some(News::Other(input)) => session.handle(input, &mut more),
+            };
+            effects.extend(more);
+        }
+        self.ended.unwrap_or_else(|| Err(Cause::Broken("the session ended without a result".into())))
+    }
+
+    /// Does what the session asks for, and says what came of it.
+    async fn perform(&mut self, effect: Effect) -> Option<News> {
+        match effect {
+            Effect::Send(octets) => self.send(&octets).await,
+            Effect::Secure => Some(self.secure().await),
+            Effect::Wait(time) => {
+                self.deadline = Instant::now().checked_add(time);
+                None
+            }
+            Effect::Ready { channel, .. } => Some(News::Other(self.admit(*channel).await)),
+            Effect::WantBody => Some(self.body().await),
+            Effect::Done(report) => {
+                let reusable = report.reusable;
+                self.ended = Some(Ok(self.outcome(report)));
+                reusable.then_some(News::Other(Input::Quit))
+            }
+            Effect::Failed(cause) => {
+                self.ended.get_or_insert(Err(cause));
+                None
+            }
+            Effect::Close => None,
+        }
+    }
+
+    async fn send(&mut self, octets: &[u8]) -> Option<News> {
+        let Some(stream) = &mut self.stream else {
+            return Some(News::Other(Input::Closed("the connection is gone".into())));
+        };
+        // A peer that reads nothing must not hold a worker for ever.
+        let patience = self.deadline.unwrap_or_else(|| Instant::now() + self.job.generation.config.send.timeouts.block);
+        match timeout_at(patience, stream.write_all(octets)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(News::Other(Input::Closed(error.to_string()))),
+            Err(_) => Some(News::Other(Input::TimedOut)),
+        }
+    }
+
+    async fn listen(&mut self) -> News {
+        let Some(stream) = &mut self.stream else {
+            return News::Other(Input::Closed("the connection is gone".into()));
+        };
+        let mut buffer = vec![0; 4096];
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(600));
+        match timeout_at(deadline, stream.read(&mut buffer)).await {
+            Err(_) => News::Other(Input::TimedOut),
+            Ok(Ok(0)) => News::Other(Input::Closed("the peer closed the connection".into())),
+            Ok(Err(error)) => News::Other(Input::Closed(error.to_string())),
+            Ok(Ok(length)) => {
+                buffer.truncate(length);
+                News::Octets(buffer)
+            }
+        }
+    }
+
+    async fn secure(&mut self) -> News {
+        let Some(stream) = self.stream.take() else {
+            return News::Other(Input::SecureFailed("the connection is gone".into()));
+        };
+        let patience = self.job.generation.config.send.timeouts.handshake;
+        let handshake = self.job.generation.client_tls.connect(stream, &self.attempt.exchanger.name, &self.job.delivery.domain);
+        News::Other(match timeout(patience, handshake).await {
+            Ok(Ok((stream, channel))) => {
+                self.stream = Some(Box::new(stream));
+                Input::Secured(channel)
+            }
+            Ok(Err(error)) => Input::SecureFailed(handshake_error(&error)),
+            Err(_) => Input::SecureFailed(format!("no handshake within {patience:?}")),
+        })
+    }
+
+    /// The channel stands. Is it enough, and do the policies say so too?
+    async fn admit(&mut self, channel: Channel) -> Input<'static> {
+        let cleared = match self.attempt.candidate.requirement.admit(&channel) {
+            Ok(cleared) => cleared,
+            Err(shortfall) => return self.leave(Cause::BelowRequirement(shortfall)),
+        };
+        match self.attempt.admit(&channel).await {
+            Ok(Ruling::Pass | Ruling::Accept(_)) => {}
+            Ok(ruling) => {
+                let reason = ruling.reason().cloned();
+                let (code, text) = reason.map_or((String::new(), ruling.name().to_owned()), |reason| (reason.code, reason.text));
+                return self.leave(Cause::Policy { code, text });
+            }
+            Err(fault) => return self.leave(Cause::Fault(fault.to_string())),
+        }
+        self.channel = channel;
+        let envelope = &self.job.message.envelope;
+        Input::Transmit(
+            cleared,
+            Outgoing {
+                reverse_path: envelope.reverse_path.clone(),
+                recipients: self.attempt.recipients.to_vec(),
+                octets: self.job.message.octets,
+                body: envelope.body,
+                smtputf8: envelope.smtputf8,
+            },
+        )
+    }
+
+    fn leave(&mut self, cause: Cause) -> Input<'static> {
+        self.ended.get_or_insert(Err(cause));
+        Input::Quit
+    }
+
+    /// The next octets of the message. "Attempt started" is on record before the last of them goes out (durability rule 5).
+    async fn body(&mut self) -> News {
+        if self.sent == 0
+            && let Err(error) = self.job.courier.spool.started(self.job.delivery.key, &self.attempt.exchanger.name.to_string(), self.job.now).await
+        {
+            return News::Other(Input::BodyLost(error.to_string()));
+        }
+        match self.job.courier.spool.body(self.job.message.id, self.sent, CHUNK).await {
+            Ok(octets) if octets.is_empty() => News::Other(Input::BodyEnd),
+            Ok(octets) => {
+                self.sent += octets.len() as u64;
+                News::Body(octets)
+            }
+            Err(error) => News::Other(Input::BodyLost(error.to_string())),
+        }
+    }
+
+    fn outcome(&self, report: Report) -> Outcome {
+        let taken: Vec<String> = report.results.iter().filter(|(_, result)| result.is_ok()).map(|(to, _)| to.to_string()).collect();
+        if let Some((_, Ok(reply))) = report.results.iter().find(|(_, result)| result.is_ok()) {
+            self.log_delivered(taken, reply);
+        }
+        let failure = |cause| Failure { exchanger: Some(self.attempt.exchanger.name.to_string()), address: Some(self.address.to_string()), cause };
+        let results = report.results.into_iter().map(|(to, result)| (to, result.map_err(failure))).collect();
+        Outcome::Transacted { results, transmitted: report.transmitted }
+    }
+
+    fn log_delivered(&self, recipients: Vec<String>, reply: &Reply) {
+        self.job.courier.log.write(&Event::Delivered {
+            queue: self.job.message.id.to_string(),
+            role: self.job.delivery.role,
+            exchanger: &self.attempt.exchanger.name.to_string(),
+            address: self.address.to_string(),
+            channel: &self.channel,
+            recipients,
+            reply,
+        });
+    }
+}
+
+/// What TLS said, in words. An end of the connection in the middle of a handshake has an odd name in the library.
+fn handshake_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the peer closed the connection".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,95 @@
+//! One candidate, really tried: which addresses it has, which of them may be dialled, and what came of each (D-7).
+
+use super::call;
+use super::worker::Attempt;
+use secmx_core::report::{Cause, Event, Failure};
+use secmx_core::secmx::delivery::{Outcome, telling};
+use secmx_core::secmx::discovery::Answer;
+use secmx_core::secmx::exchanger::ExchangerName;
+use std::net::{IpAddr, SocketAddr};
+
+/// Addresses of one exchanger that are tried at most (D-7).
+const ADDRESSES_MAX: usize = 6;
+
+/// Tries one exchanger: each of its addresses until one gets as far as a transaction. Of several failures the most telling one counts.
+pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
+    let addresses = match addresses(attempt).await {
+        Ok(addresses) => addresses,
+        Err(cause) => return Outcome::Failed(failed(attempt, None, cause)),
+    };
+    let mut worst: Option<Failure> = None;
+    for address in addresses {
+        match call::make(attempt, address).await {
+            Ok(outcome) => return outcome,
+            Err(cause) => {
+                let failure = failed(attempt, Some(address), cause);
+                if worst.as_ref().is_none_or(|worst| telling(&failure.cause) > telling(&worst.cause)) {
+                    worst = Some(failure);
+                }
+            }
+        }
+    }
+    Outcome::Failed(worst.unwrap_or_else(|| Cause::NoExchanger.into()))
+}
+
+/// The addresses to dial, those that must not be dialled taken out: checked on the address itself, not on the name.
+async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>, Cause> {
+    let (job, exchanger) = (attempt.job, attempt.exchanger);
+    let found = match &exchanger.name {
+        ExchangerName::Address(address) => vec![*address],
+        ExchangerName::Domain(domain) => match job.generation.dns.addresses(domain).await {
+            Answer::Found(found) => found,
+            Answer::None | Answer::Denied => return Err(Cause::NoExchanger),
+            Answer::Unknown(why) => return Err(Cause::DnsUnknown(why)),
+            Answer::Bogus(why) => return Err(Cause::DnsBogus(why)),
+        },
+    };
+    let sockets: Vec<_> = found.into_iter().map(|address| SocketAddr::new(address, exchanger.port)).collect();
+    // The loop rule, by address: a name of ours that we do not know as one (D-8).
+    if sockets.iter().any(|socket| job.courier.addresses.contains(socket)) {
+        return Err(Cause::LoopsToUs);
+    }
+    let free = job.generation.config.send.allow_private || exchanger.is_configured();
+    let (kept, out): (Vec<_>, Vec<_>) = sockets.into_iter().partition(|socket| free || !is_private(socket.ip()));
+    match (kept.is_empty(), out.first()) {
+        (true, Some(address)) => Err(Cause::Unreachable(format!("{} is not a public address", address.ip()))),
+        _ => Ok(kept.into_iter().take(ADDRESSES_MAX).collect()),
+    }
+}
+
+/// Loopback, private, link-local, and what maps to them: never dialled because a stranger's DNS says so.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
+        }
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_private(v4.into()),
+            None => v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_multicast(),
+        },
+    }
+}
+
+/// A failure of this exchanger, which the log hears of.
+fn failed(attempt: &Attempt<'_>, address: Option<SocketAddr>, cause: Cause) -> Failure {
+    let exchanger = Some(attempt.exchanger.name.to_string());
+    let failure = Failure { exchanger, address: address.map(|address| address.to_string()), cause };
+    let (queue, role) = (attempt.job.message.id.to_string(), attempt.job.delivery.role);
+    attempt.job.courier.log.write(&Event::AttemptFailed { queue, role, failure: &failure });
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn a_strangers_dns_does_not_lead_inside() {
+        for inside in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.0.1", "0.0.0.0", "::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1"] {
+            assert!(is_private(inside.parse().expect("an address")), "{inside}");
+        }
+        for outside in ["192.0.2.1", "2001:db8::1", "8.8.8.8"] {
+            assert!(!is_private(outside.parse().expect("an address")), "{outside}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a verdict means for the queue: who leaves, who waits until when, and who is told (RFC 5321, 4.5.4.1 and 6.1).
+//!
+//! The notice to the sender is accepted in the same write that ends the delivery, so that a crash neither loses nor doubles it.
+
+use super::notice::{Action, Notice};
+use super::worker::Job;
+use crate::sending::sending;
+use crate::spool::{NewMessage, Settlement, SpoolError};
+use bytes::Bytes;
+use jiff::Timestamp;
+use rand::Rng;
+use secmx_core::channel::Channel;
+use secmx_core::mail::{BodyKind, Envelope, Mailbox};
+use secmx_core::queue::{Message, Origin, QueueId, Standing, split};
+use secmx_core::report::{Cause, Event, Failure};
+use secmx_core::ruling::Demand;
+use secmx_core::secmx::delivery::{Fate, Verdict};
+use std::collections::BTreeMap;
+
+/// Recipients that are not delivered, by what becomes of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Remaining {
+    waiting: Vec<(Mailbox, Failure)>,
+    returned: Vec<(Mailbox, Failure)>,
+}
+
+/// Writes down what `verdict` comes to.
+pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolError> {
+    let schedule = &job.generation.config.send.schedule;
+    let attempts = job.delivery.attempts.saturating_add(1);
+    let expired = schedule.is_expired(job.message.arrived, attempts, job.now);
+    let remaining = sort(verdict.recipients, expired);
+    let next = schedule.next(attempts, rand::rng().random(), job.now);
+    let late = !job.delivery.warned && !remaining.waiting.is_empty() && schedule.is_late(job.message.arrived, job.now);
+
+    let mut notices = Vec::new();
+    if !remaining.returned.is_empty() {
+        notices.extend(compose(job, Action::Failed, &remaining.returned, &verdict.evidence).await);
+    }
+    let bounce = notices.first().map(|notice: &NewMessage| notice.message.id);
+    if late {
+        let until = job.message.arrived.checked_add(schedule.expire).unwrap_or(Timestamp::MAX);
+        notices.extend(compose(job, Action::Delayed { until }, &remaining.waiting, &verdict.evidence).await);
+    }
+    log(job, &remaining, next, bounce);
+    let settlement = if remaining.waiting.is_empty() {
+        Settlement::Finished
+    } else {
+        Settlement::Waiting {
+            recipients: remaining.waiting.into_iter().map(|(to, _)| to).collect(),
+            attempts,
+            next,
+            last: verdict.evidence,
+            warned: job.delivery.warned || late,
+        }
+    };
+    job.courier.spool.settle(job.delivery.key, settlement, notices).await
+}
+
+/// Who waits and who is given up. A message that is too old is given up with what kept it.
+fn sort(recipients: Vec<(Mailbox, Fate)>, expired: bool) -> Remaining {
+    recipients.into_iter().fold(Remaining::default(), |mut remaining, (to, fate)| {
+        match fate {
+            Fate::Delivered { .. } => {}
+            Fate::Deferred(failure) if !expired => remaining.waiting.push((to, failure)),
+            Fate::Deferred(failure) | Fate::Returned(failure) => remaining.returned.push((to, failure)),
+        }
+        remaining
+    })
+}
+
+/// The notice to the sender. `None` for a null reverse-path: "a notification … MUST NOT be sent in response to" one (RFC 5321, 6.1).
+async fn compose(job: &Job<'_>, action: Action, recipients: &[(Mailbox, Failure)], evidence: &[Failure]) -> Option<NewMessage> {
+    let to = job.message.envelope.reverse_path.as_ref()?;
+    let config = &job.generation.config;
+    // Only a message short enough to come back whole is read whole; of a longer one its header is enough.
+    let original = job.courier.spool.body(job.message.id, 0, super::notice::WHOLE_OCTETS_MAX).await.unwrap_or_default();
+    let octets = Notice {
+        hostname: config.hostname.as_str(),
+        postmaster: &config.postmaster,
+        to,
+        message: &job.message,
+        role: job.delivery.role,
+        action,
+        recipients,
+        evidence,
+        original: &original,
+        now: job.now,
+    }
+    .render();
+    let id = job.courier.spool.new_id(job.now);
+    let message = envelope_of_notice(id, job, to, &octets);
+    // Profile, decision 10: "Bounces of SOS mail travel under the same floor."
+    let demand = Demand { role: job.delivery.role, floor: job.delivery.floor };
+    let sendings = vec![(to.clone(), sending(&job.generation, to, demand, job.now))];
+    Some(NewMessage { message, deliveries: split(id, job.now, sendings, &Standing::Due), body: vec![Bytes::from(octets)] })
+}
+
+fn envelope_of_notice(id: QueueId, job: &Job<'_>, to: &Mailbox, octets: &[u8]) -> Message {
+    Message {
+        id,
+        arrived: job.now,
+        envelope: Envelope {
+            reverse_path: None,
+            recipients: vec![to.clone()],
+            body: if octets.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBit },
+            smtputf8: to.needs_utf8(),
+        },
+        octets: octets.len() as u64,
+        origin: Origin {
+            listener: "notice".into(),
+            client: None,
+            session: job.message.id.to_string(),
+            channel: Channel::plain(),
+            trusted: true,
+        },
+        tags: BTreeMap::new(),
+    }
+}
+
+/// One line for those who wait and one for those given up, each with the failure of its first recipient.
+fn log(job: &Job<'_>, remaining: &Remaining, next: Timestamp, bounce: Option<QueueId>) {
+    let queue = job.message.id.to_string();
+    let names = |recipients: &[(Mailbox, Failure)]| recipients.iter().map(|(to, _)| to.to_string()).collect();
+    if let Some((_, failure)) = remaining.waiting.first() {
+        let recipients = names(&remaining.waiting);
+        job.courier.log.write(&Event::Deferred { queue: queue.clone(), recipients, failure, next: next.to_string() });
+    }
+    if let Some((_, failure)) = remaining.returned.first() {
+        let recipients = names(&remaining.returned);
+        job.courier.log.write(&Event::Returned { queue, recipients, failure, bounce: bounce.map(|id| id.to_string()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_turns_waiting_into_returning() {
+        let to = Mailbox::parse(b"b@y.test", false).expect("valid");
+        let deferred = || vec![(to.clone(), Fate::Deferred(Cause::TlsNotOffered.into()))];
+        assert_eq!(sort(deferred(), false).waiting.len(), 1);
+        assert_eq!(sort(deferred(), true).returned.len(), 1);
+    }
+}

@@ -1,0 +1,195 @@
+//! One attempt at one delivery: discover, ask for a plan, follow the run, settle.
+//!
+//! The steps stand here in order; what each decides is `core`'s or a policy's.
+
+use super::scheduler::Courier;
+use super::{connector, settle};
+use crate::generation::Generation;
+use jiff::Timestamp;
+use rand::Rng;
+use secmx_core::channel::Channel;
+use secmx_core::mail::{MailDomain, Mailbox};
+use secmx_core::queue::{Delivery, Message, Via};
+use secmx_core::report::{Cause, Event};
+use secmx_core::ruling::{Plan, Ruling};
+use secmx_core::secmx::delivery::{Next, Run, Verdict};
+use secmx_core::secmx::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, Own};
+use secmx_core::secmx::exchanger::{Exchanger, Source};
+use secmx_core::secmx::route::{Candidate, Floors, Route};
+use secmx_policy::{DestinationFacts, ExchangerFacts, Fault};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What one attempt works with.
+pub(super) struct Job<'a> {
+    pub(super) courier: &'a Courier,
+    pub(super) generation: Arc<Generation>,
+    pub(super) message: Message,
+    pub(super) delivery: Delivery,
+    pub(super) now: Timestamp,
+}
+
+/// One candidate of the run: what the connector works with.
+pub(super) struct Attempt<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) discovery: &'a Discovery,
+    pub(super) exchanger: &'a Exchanger,
+    pub(super) candidate: Candidate,
+    /// Who still waits.
+    pub(super) recipients: &'a [Mailbox],
+}
+
+/// Makes one attempt and writes down what came of it. Whatever happens, the delivery is settled or its lease runs out; it is never lost.
+pub(super) async fn attempt(courier: &Courier, delivery: Delivery) {
+    let message = match courier.spool.message(delivery.key.id).await {
+        Ok(message) => message,
+        Err(error) => return courier.log.write(&Event::SpoolFailed { detail: error.to_string() }),
+    };
+    let job = Job { courier, generation: courier.current.load_full(), message, delivery, now: courier.clock.now() };
+    let verdict = job.verdict().await;
+    if let Err(error) = settle::settle(&job, verdict).await {
+        courier.log.write(&Event::SpoolFailed { detail: error.to_string() });
+    }
+}
+
+impl Job<'_> {
+    /// What the attempt comes to for every recipient.
+    async fn verdict(&self) -> Verdict {
+        let Some(discovery) = self.discover().await else {
+            return self.wait(Cause::Fault("the next hop in the queue is not `host:port`".into()));
+        };
+        self.log_discovery(&discovery);
+        let routing = match self.generation.policies.route(self.facts(&discovery)).await {
+            Ok(routing) => routing,
+            Err(fault) => return self.wait(Cause::Fault(fault.to_string())),
+        };
+        if let Some(verdict) = self.overruled(&routing.ruling) {
+            return verdict;
+        }
+        match Route::new(&routing.plan, &discovery, self.floors()) {
+            Ok(route) => self.follow(route, routing.plan, &discovery).await,
+            Err(fault) => self.wait(Cause::Fault(fault.to_string())),
+        }
+    }
+
+    fn wait(&self, cause: Cause) -> Verdict {
+        Verdict::deferred(&self.delivery.recipients, &cause.into())
+    }
+
+    /// What a policy that ruled against sending comes to.
+    fn overruled(&self, ruling: &Ruling) -> Option<Verdict> {
+        let policy = |reason: &secmx_core::ruling::Reason| Cause::Policy { code: reason.code.clone(), text: reason.text.clone() };
+        match ruling {
+            Ruling::Pass | Ruling::Accept(_) => None,
+            Ruling::Reject { reason, .. } | Ruling::Discard(reason) => {
+                Some(Verdict::returned(&self.delivery.recipients, &policy(reason).into()))
+            }
+            Ruling::Defer { reason, .. } | Ruling::Quarantine(reason) => Some(self.wait(policy(reason))),
+        }
+    }
+
+    /// Tries one candidate after the other until the run is over.
+    async fn follow(&self, route: Route, plan: Plan, discovery: &Discovery) -> Verdict {
+        let began = Instant::now();
+        let mut run = Run::new(route, plan, discovery, &self.delivery.recipients);
+        loop {
+            match run.next(began.elapsed()) {
+                Next::Finished(verdict) => return verdict,
+                Next::Try(candidate) => {
+                    if let Some(exchanger) = discovery.exchangers.get(candidate.exchanger) {
+                        let outcome = connector::attempt(&Attempt { job: self, discovery, exchanger, candidate, recipients: run.waiting() }).await;
+                        run.record(&candidate, outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the mail may go. `None` when the queue names a next hop that cannot be one.
+    async fn discover(&self) -> Option<Discovery> {
+        let config = &self.generation.config;
+        match (&self.delivery.via, &self.delivery.domain) {
+            (Via::Configured(next_hop), _) => discovery::configured(next_hop),
+            (Via::Discovery, MailDomain::Literal(address)) => Some(discovery::literal(*address, config.send.port)),
+            (Via::Discovery, MailDomain::Name(domain)) => {
+                let dns = &self.generation.dns;
+                let owner = discovery::srv_owner(domain);
+                let (srv, mx) = tokio::join!(dns.srv(&owner), dns.mx(domain));
+                let address = if matches!(mx, Answer::None) { dns.addresses(domain).await } else { Answer::None };
+                let own = Own { names: vec![config.hostname.clone()] };
+                let limits = Limits { mx_port: config.send.port, ports: config.send.srv_ports(), ..Limits::default() };
+                let findings = Findings { srv, mx, address };
+                Some(discovery::discover(domain, &findings, &own, &limits, &mut |most| rand::rng().random_range(0..=most)))
+            }
+        }
+    }
+
+    /// What operator and message demand, whatever a policy plans.
+    fn floors(&self) -> Floors {
+        Floors { role: self.delivery.role, level: self.delivery.floor, plaintext: self.generation.config.send.plaintext }
+    }
+
+    fn facts(&self, discovery: &Discovery) -> DestinationFacts {
+        DestinationFacts {
+            domain: self.delivery.domain.to_string(),
+            recipients: self.delivery.recipients.clone(),
+            reverse_path: self.message.envelope.reverse_path.clone(),
+            message_id: self.message.id.to_string(),
+            tags: self.message.tags.clone(),
+            role: self.delivery.role,
+            waited: self.delivery.waited(&self.message, self.now),
+            attempts: self.delivery.attempts,
+            secmx: answer(discovery.secmx),
+            mx: answer(discovery.mx),
+            sts_mode: "none".into(),
+            exchangers: discovery.exchangers.iter().map(exchanger_facts).collect(),
+            best_level: None,
+        }
+    }
+
+    fn log_discovery(&self, discovery: &Discovery) {
+        self.courier.log.write(&Event::Discovered {
+            queue: self.message.id.to_string(),
+            domain: self.delivery.domain.to_string(),
+            secmx: discovery.secmx.name(),
+            mx: discovery.mx.name(),
+            exchangers: discovery.exchangers.iter().map(|exchanger| format!("{}:{}", exchanger.name, exchanger.port)).collect(),
+            notes: discovery.notes.clone(),
+        });
+    }
+}
+
+impl Attempt<'_> {
+    /// The last word of the sender policies, now that a channel stands.
+    pub(super) async fn admit(&self, channel: &Channel) -> Result<Ruling, Fault> {
+        let index = u32::try_from(self.candidate.exchanger).unwrap_or(u32::MAX);
+        self.job.generation.policies.admit(self.job.facts(self.discovery), index, channel).await
+    }
+}
+
+fn answer(kind: AnswerKind) -> secmx_policy::Answer {
+    match kind {
+        AnswerKind::Found => secmx_policy::Answer::Found,
+        AnswerKind::None => secmx_policy::Answer::None,
+        AnswerKind::Denied => secmx_policy::Answer::Denied,
+        AnswerKind::Unknown => secmx_policy::Answer::Unknown,
+        AnswerKind::Bogus => secmx_policy::Answer::Bogus,
+    }
+}
+
+fn exchanger_facts(exchanger: &Exchanger) -> ExchangerFacts {
+    ExchangerFacts {
+        name: exchanger.name.to_string(),
+        port: exchanger.port,
+        source: match exchanger.source {
+            Source::SecmxSrv => secmx_policy::Source::SecmxSrv,
+            Source::SmtpTlsSrv => secmx_policy::Source::SmtpTlsSrv,
+            Source::Mx => secmx_policy::Source::Mx,
+            Source::AddressRecord => secmx_policy::Source::AddressRecord,
+            Source::Configured => secmx_policy::Source::Configured,
+        },
+        preference: exchanger.preference,
+        dnssec_secure: exchanger.dnssec_secure,
+        expected: exchanger.expected,
+    }
+}

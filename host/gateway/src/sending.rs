@@ -1,0 +1,20 @@
+//! How one recipient is reached, by the operator's rules and what policies demand.
+
+use crate::generation::Generation;
+use jiff::Timestamp;
+use secmx_core::channel::Requirement;
+use secmx_core::mail::Mailbox;
+use secmx_core::queue::{Sending, Via};
+use secmx_core::ruling::Demand;
+
+/// How one recipient is reached. Mail for our own domains goes to the inside, over a hop the operator declared trusted by naming it (S-2);
+/// for all other mail the operator's rule holds, raised by what the policies demand (invariant 2).
+pub(crate) fn sending(generation: &Generation, to: &Mailbox, demand: Demand, now: Timestamp) -> Sending {
+    let config = &generation.config;
+    if let Some(inside) = config.inside_of(to) {
+        return Sending { demand: Demand { floor: Requirement::NONE, ..Demand::default() }, via: Via::Configured(inside) };
+    }
+    let rule = config.send.rule_for(to, now);
+    let via = rule.next_hop.map_or(Via::Discovery, Via::Configured);
+    Sending { demand: rule.demand.join(demand), via }
+}

@@ -1,0 +1,67 @@
+//! A gateway as a process: SIGTERM and SIGINT drain it, SIGHUP reloads it or keeps what is in force and says why.
+
+use crate::clock::Clock;
+use crate::config::{Code, Config, Finding, Place, Severity};
+use crate::gateway::Gateway;
+use crate::generation::Generation;
+use crate::log::Log;
+use anyhow::Result;
+use secmx_core::report::Event;
+use secmx_policy::{Runtime, RuntimeLimits};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long open sessions and attempts may take to end once the gateway was told to.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs until a signal ends it. `path` is read again at each SIGHUP.
+pub async fn serve(config: Config, path: Option<&Path>) -> Result<()> {
+    let log = Log::stderr(config.log.format, config.log.level);
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hup = signal(SignalKind::hangup())?;
+    let gateway = Gateway::start(config, Clock::system(), log.clone()).await?;
+    let cause = loop {
+        tokio::select! {
+            _ = term.recv() => break "SIGTERM",
+            _ = int.recv() => break "SIGINT",
+            _ = hup.recv() => reload(&gateway, path, &log),
+        }
+    };
+    gateway.drain(cause, DRAIN).await;
+    Ok(())
+}
+
+/// The log says what came of it; a configuration that does not read well changes nothing.
+fn reload(gateway: &Gateway, path: Option<&Path>, log: &Log) {
+    match Config::load(path) {
+        Ok((config, _)) => {
+            let _ = gateway.reload(config);
+        }
+        Err(findings) => {
+            let detail = format!("the old configuration stays in force: {}", in_words(&findings));
+            log.write(&Event::Reloaded { ok: false, detail });
+        }
+    }
+}
+
+fn in_words(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// What only the gateway can tell about a configuration that reads well: certificates, trust anchors, policies.
+pub fn check(config: &Config, name: &str) -> Vec<Finding> {
+    let silent = Arc::new(|_: &Event<'_>| ());
+    let troubles = match Runtime::new(RuntimeLimits::default(), silent) {
+        Ok(runtime) => Generation::check(config, &runtime),
+        Err(error) => vec![error.into()],
+    };
+    let finding = |error: anyhow::Error| Finding {
+        place: Place { source: name.to_owned(), position: None },
+        severity: Severity::Error,
+        code: Code::Unusable,
+        message: format!("{error:#}"),
+    };
+    troubles.into_iter().map(finding).collect()
+}

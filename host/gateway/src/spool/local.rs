@@ -1,0 +1,121 @@
+//! The spool on this machine's disk, in a fjall database: a journal that is synced once per batch, and sorted tables behind it.
+//!
+//! Bodies are kept apart from their keys, so that compaction does not copy them. One process at a time has the database open
+//! (durability rule 7). A database that failed to write says so to every later commit; it is never talked into going on (rule 3).
+
+use super::SpoolError;
+use super::engine::{Engine, Limits, Opened};
+use super::tables::{Survives, Table, Tables, Visit, Write};
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use std::io;
+use std::path::Path;
+
+/// A spool over [`LocalTables`].
+pub type LocalSpool = Engine<LocalTables>;
+
+impl LocalSpool {
+    /// Opens the spool in `directory`, or begins one there. Errors when another process has it, or when it cannot be read.
+    pub fn open(directory: &Path) -> Result<Opened<LocalTables>, SpoolError> {
+        Self::open_within(directory, Limits::default())
+    }
+
+    /// [`LocalSpool::open`] with limits.
+    pub fn open_within(directory: &Path, limits: Limits) -> Result<Opened<LocalTables>, SpoolError> {
+        let tables = LocalTables::open(directory).map_err(|error| match error {
+            fjall::Error::Locked => SpoolError::Fault("another process has the spool open".into()),
+            error => SpoolError::Fault(format!("the spool cannot be opened: {error}")),
+        })?;
+        Self::over(tables, limits)
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+/// Octets of journals that a start may have to read again, and hold in memory while it does.
+const JOURNAL_OCTETS_MAX: u64 = 128 * MIB;
+/// Octets of blocks that were read and may be read again.
+const CACHE_OCTETS: u64 = 32 * MIB;
+
+/// Records on disk.
+pub struct LocalTables {
+    database: Database,
+    /// In the order of [`Table::ALL`].
+    keyspaces: [Keyspace; Table::ALL.len()],
+}
+
+impl LocalTables {
+    fn open(directory: &Path) -> fjall::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let database = Database::builder(directory)
+            .manual_journal_persist(true)
+            .max_journaling_size(JOURNAL_OCTETS_MAX)
+            .cache_size(CACHE_OCTETS)
+            .worker_threads(2)
+            .open()?;
+        let open = |table: Table| database.keyspace(table.name(), || options(table));
+        let [messages, deliveries, chunks, attempts, set_aside] = Table::ALL;
+        let keyspaces = [open(messages)?, open(deliveries)?, open(chunks)?, open(attempts)?, open(set_aside)?];
+        Ok(Self { database, keyspaces })
+    }
+
+    fn keyspace(&self, table: Table) -> &Keyspace {
+        &self.keyspaces[table as usize]
+    }
+}
+
+fn options(table: Table) -> KeyspaceCreateOptions {
+    let options = KeyspaceCreateOptions::default().manual_journal_persist(true);
+    match table {
+        Table::Chunks => options.max_memtable_size(64 * MIB).with_kv_separation(Some(KvSeparationOptions::default())),
+        _ => options.max_memtable_size(16 * MIB),
+    }
+}
+
+impl Tables for LocalTables {
+    fn commit(&self, batch: Vec<Write>, survives: Survives) -> io::Result<()> {
+        let mode = match survives {
+            Survives::Process => PersistMode::Buffer,
+            Survives::Machine => PersistMode::SyncData,
+        };
+        let mut writes = self.database.batch().durability(Some(mode));
+        for Write { table, key, value } in batch {
+            match value {
+                Some(value) => writes.insert(self.keyspace(table), key, value),
+                None => writes.remove(self.keyspace(table), key),
+            }
+        }
+        writes.commit().map_err(to_io)
+    }
+
+    fn read(&self, table: Table, key: &[u8]) -> io::Result<Option<Bytes>> {
+        Ok(self.keyspace(table).get(key).map_err(to_io)?.map(Bytes::from_owner))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
+        for record in self.keyspace(table).range(from..) {
+            let (key, value) = record.into_inner().map_err(to_io)?;
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last_key(&self, table: Table) -> io::Result<Option<Vec<u8>>> {
+        let last = self.keyspace(table).last_key_value().map(|record| record.key()).transpose();
+        Ok(last.map_err(to_io)?.map(|key| key.to_vec()))
+    }
+
+    /// The standard library cannot ask a file system, so this spool learns it from writing.
+    fn free_octets(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+}
+
+/// Keeps the kind of an I/O error, so that a full disk can be told from a broken one.
+fn to_io(error: fjall::Error) -> io::Error {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error,
+        error => io::Error::other(error),
+    }
+}

@@ -1,0 +1,353 @@
+//! What each operation of the spool reads and writes.
+
+use super::engine::{Engine, Shared, move_aside};
+use super::record::{Broken, Kind};
+use super::stored;
+use super::tables::{Survives, Table, Tables, Write};
+use super::writer::{Change, Transaction};
+use super::{Counts, NewMessage, Room, SetAside, Settlement, Spool, SpoolError, Started};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use secmx_core::queue::{Delivery, DeliveryKey, Message, QueueId, Standing};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// Octets of a body from which on it is worth leaving the thread that serves sessions.
+const LARGE_OCTETS: u64 = 1024 * 1024;
+
+/// A message as records, and what the index is to know of it.
+struct Prepared {
+    writes: Vec<Write>,
+    changes: Vec<Change>,
+}
+
+fn prepare(new: &NewMessage) -> Result<Prepared, SpoolError> {
+    let NewMessage { message, deliveries, body } = new;
+    let foreign = |(at, delivery): (usize, &Delivery)| {
+        delivery.key.id != message.id || deliveries.iter().take(at).any(|other| other.key == delivery.key)
+    };
+    if deliveries.is_empty() || deliveries.iter().enumerate().any(foreign) {
+        return Err(SpoolError::Fault(format!("message {} does not fit its deliveries", message.id)));
+    }
+    let octets = stored::octets(body);
+    let mut writes = stored::put_body(message.id, body);
+    writes.push(stored::put(Table::Messages, Kind::Message, &stored::message_key(message.id), &[&stored::to_json(message)?]));
+    for delivery in deliveries {
+        writes.push(stored::put_delivery(delivery, octets)?);
+    }
+    let changes = deliveries.iter().map(|delivery| Change::Put(stored::entry(delivery, octets))).collect();
+    Ok(Prepared { writes, changes })
+}
+
+/// A record that could not be read, or not be believed.
+struct Finding {
+    table: Table,
+    key: Vec<u8>,
+    id: QueueId,
+    detail: String,
+}
+
+impl Finding {
+    fn new(table: Table, key: &[u8], id: QueueId, why: impl ToString) -> Self {
+        Self { table, key: key.to_vec(), id, detail: why.to_string() }
+    }
+}
+
+fn fault(error: io::Error) -> SpoolError {
+    SpoolError::Fault(format!("the spool cannot be read: {error}"))
+}
+
+impl<T: Tables> Shared<T> {
+    /// Refuses octets that there is no room for (durability rule 4). `before` are accepted in the same batch.
+    fn admit(&self, before: u64, octets: u64) -> Result<(), SpoolError> {
+        let wanted = before.saturating_add(octets);
+        let queued = self.index().counts().octets.saturating_add(wanted);
+        let free = self.tables.free_octets().map_err(fault)?;
+        let fits = self.limits.octets_max.is_none_or(|most| queued <= most)
+            && free.is_none_or(|free| free >= self.limits.reserve_octets.saturating_add(wanted));
+        if fits { Ok(()) } else { Err(SpoolError::Full) }
+    }
+
+    fn delivery(&self, key: DeliveryKey) -> Result<Delivery, SpoolError> {
+        let octets = self.tables.read(Table::Deliveries, &stored::delivery_key(key)).map_err(fault)?.ok_or(SpoolError::Gone)?;
+        let name = || stored::name(Table::Deliveries, &stored::delivery_key(key));
+        stored::read_delivery(key, &octets).map_err(|broken| SpoolError::Fault(format!("{}: {broken}", name())))
+    }
+
+    /// The delivery changed by `edit`.
+    fn rewrite(&self, key: DeliveryKey, edit: impl FnOnce(Delivery) -> Delivery) -> Result<Transaction, SpoolError> {
+        let octets = self.index().octets_of(key.id).ok_or(SpoolError::Gone)?;
+        let delivery = edit(self.delivery(key)?);
+        let writes = vec![stored::put_delivery(&delivery, octets)?];
+        Ok(Transaction { writes, changes: vec![Change::Put(stored::entry(&delivery, octets))], survives: Survives::Machine })
+    }
+
+    /// The attempt at `key` is over and came to `settlement`.
+    fn settle(&self, key: DeliveryKey, settlement: Settlement) -> Result<Transaction, SpoolError> {
+        let attempt = stored::delete(Table::Attempts, &stored::delivery_key(key));
+        let revised = match settlement {
+            Settlement::Finished => None,
+            waiting @ Settlement::Waiting { .. } => waiting.apply(self.delivery(key)?),
+        };
+        let Some(revised) = revised else { return self.finish(key, attempt) };
+        let mut transaction = self.rewrite(key, |_| revised)?;
+        transaction.writes.push(attempt);
+        transaction.changes.push(Change::Free(key));
+        Ok(transaction)
+    }
+
+    /// A delivery leaves, and its message with the last one.
+    fn finish(&self, key: DeliveryKey, attempt: Write) -> Result<Transaction, SpoolError> {
+        let index = self.index();
+        let octets = index.octets_of(key.id).filter(|_| index.contains(key)).ok_or(SpoolError::Gone)?;
+        let mut writes = vec![attempt, stored::delete(Table::Deliveries, &stored::delivery_key(key))];
+        if index.deliveries_of(key.id).len() == 1 {
+            writes.push(stored::delete(Table::Messages, &stored::message_key(key.id)));
+            let chunks = 0..stored::chunk_count(octets);
+            writes.extend(chunks.map(|number| stored::delete(Table::Chunks, &stored::numbered_key(key.id, number))));
+        }
+        Ok(Transaction { writes, changes: vec![Change::Remove(key)], survives: Survives::Machine })
+    }
+
+    /// Takes a broken record out of the queue: a delivery alone; a message, or a body, with all its deliveries. Bodies stay where they
+    /// are, under their id, for whoever looks into it.
+    fn put_aside(&self, finding: &Finding) -> Result<Transaction, SpoolError> {
+        let deliveries = match finding.table {
+            Table::Deliveries => stored::parse_key(&finding.key).filter(|key| self.index().contains(*key)).into_iter().collect(),
+            _ => self.index().deliveries_of(finding.id),
+        };
+        if deliveries.is_empty() {
+            return Err(SpoolError::Gone);
+        }
+        let mut records: Vec<_> = deliveries.iter().map(|key| (Table::Deliveries, stored::delivery_key(*key).to_vec())).collect();
+        if finding.table != Table::Deliveries {
+            records.push((Table::Messages, stored::message_key(finding.id).to_vec()));
+        }
+        let mut writes = Vec::new();
+        for (table, key) in records {
+            let found = self.tables.read(table, &key).map_err(fault)?;
+            writes.extend(found.into_iter().flat_map(|found| move_aside(table, &key, &found)));
+        }
+        Ok(Transaction { writes, changes: deliveries.into_iter().map(Change::Remove).collect(), survives: Survives::Machine })
+    }
+
+    /// What was claimed, and what of it is broken.
+    fn claimed(&self, keys: Vec<DeliveryKey>) -> (Vec<Delivery>, Vec<Finding>) {
+        let (mut deliveries, mut findings) = (Vec::new(), Vec::new());
+        for key in keys {
+            let place = stored::delivery_key(key);
+            match self.tables.read(Table::Deliveries, &place) {
+                Ok(Some(record)) => match stored::read_delivery(key, &record) {
+                    Ok(delivery) => deliveries.push(delivery),
+                    Err(broken) => findings.push(Finding::new(Table::Deliveries, &place, key.id, broken)),
+                },
+                Ok(None) => findings.push(Finding::new(Table::Deliveries, &place, key.id, "it is missing")),
+                // One that cannot be read keeps its lease and is tried again; it must not stop the others.
+                Err(error) => self.report(SetAside { key: stored::name(Table::Deliveries, &place), detail: error.to_string() }),
+            }
+        }
+        (deliveries, findings)
+    }
+
+    fn body(&self, id: QueueId, offset: u64, max: u64) -> Result<Result<Bytes, Finding>, SpoolError> {
+        let octets = self.index().octets_of(id).ok_or(SpoolError::Gone)?;
+        let end = offset.saturating_add(max).min(octets);
+        let (mut at, mut content) = (offset, BytesMut::new());
+        while at < end {
+            let size = stored::CHUNK_OCTETS as u64;
+            let number = u32::try_from(at / size).unwrap_or(u32::MAX);
+            let key = stored::numbered_key(id, number);
+            let found = self.tables.read(Table::Chunks, &key).map_err(fault)?;
+            let broken = |why: &dyn ToString| Ok(Err(Finding::new(Table::Chunks, &key, id, why.to_string())));
+            let chunk = match found.map(|found| stored::read_chunk(id, number, octets, &found)) {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(why)) => return broken(&why),
+                None => return broken(&"it is missing"),
+            };
+            let from = usize::try_from(at % size).unwrap_or(usize::MAX);
+            let rest = chunk.slice(from.min(chunk.len())..);
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(rest.len());
+            let piece = rest.slice(..wanted);
+            if wanted as u64 == end - at && content.is_empty() {
+                return Ok(Ok(piece));
+            }
+            content.extend_from_slice(&piece);
+            at += wanted as u64;
+        }
+        Ok(Ok(content.freeze()))
+    }
+
+    fn message(&self, id: QueueId) -> Result<Result<Message, Finding>, SpoolError> {
+        self.index().octets_of(id).ok_or(SpoolError::Gone)?;
+        let key = stored::message_key(id);
+        let broken = |why: String| Finding::new(Table::Messages, &key, id, why);
+        let Some(record) = self.tables.read(Table::Messages, &key).map_err(fault)? else {
+            return Ok(Err(broken("it is missing".into())));
+        };
+        let message = stored::from_json(Kind::Message, &key, &record).and_then(|message: Message| {
+            if message.id == id { Ok(message) } else { Err(Broken::Content) }
+        });
+        Ok(message.map_err(|why| broken(why.to_string())))
+    }
+
+    fn deliveries(&self, after: Option<DeliveryKey>, limit: usize) -> io::Result<Vec<Delivery>> {
+        // The least key behind `after` is its own with a zero octet more.
+        let from = after.map_or_else(Vec::new, |key| [&stored::delivery_key(key)[..], &[0]].concat());
+        let mut deliveries = Vec::new();
+        if limit == 0 {
+            return Ok(deliveries);
+        }
+        self.tables.scan(Table::Deliveries, &from, &mut |key, record| {
+            // What is broken is found, and dealt with, when it is claimed.
+            deliveries.extend(stored::parse_key(key).and_then(|key| stored::read_delivery(key, record).ok()));
+            if deliveries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(deliveries)
+    }
+}
+
+impl<T: Tables> Engine<T> {
+    /// Sets a record aside and says so; gives the error for whoever wanted it.
+    async fn set_broken_aside(&self, finding: Finding) -> SpoolError {
+        let report = SetAside { key: stored::name(finding.table, &finding.key), detail: finding.detail.clone() };
+        let fault = SpoolError::Fault(format!("{}: {}", report.key, report.detail));
+        match self.submit(finding.id, 0, move |shared, _| shared.put_aside(&finding)).await {
+            // It was finished between the look at the index and the look at the record: nothing is broken.
+            Err(SpoolError::Gone) => SpoolError::Gone,
+            Err(error) => error,
+            Ok(()) => {
+                self.shared.report(report);
+                fault
+            }
+        }
+    }
+
+    async fn whole<R>(&self, found: Result<R, Finding>) -> Result<R, SpoolError> {
+        match found {
+            Ok(value) => Ok(value),
+            Err(finding) => Err(self.set_broken_aside(finding).await),
+        }
+    }
+}
+
+#[async_trait]
+impl<T: Tables> Spool for Engine<T> {
+    fn new_id(&self, now: Timestamp) -> QueueId {
+        self.shared.new_id(now)
+    }
+
+    async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError> {
+        let (id, octets) = (message.id, stored::octets(&body));
+        let new = NewMessage { message, deliveries, body };
+        let prepared = if octets < LARGE_OCTETS { prepare(&new) } else { self.read(move |_| prepare(&new)).await? }?;
+        self.submit(id, octets, move |shared, before| {
+            shared.admit(before, octets)?;
+            if shared.index().octets_of(id).is_some() {
+                return Err(SpoolError::Fault(format!("message {id} is in the spool already")));
+            }
+            Ok(Transaction { writes: prepared.writes, changes: prepared.changes, survives: Survives::Machine })
+        })
+        .await
+    }
+
+    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration, room: Room<'_>) -> Result<Vec<Delivery>, SpoolError> {
+        if let Some(detail) = self.failure() {
+            return Err(SpoolError::Fault(detail));
+        }
+        let keys = self.shared.index().claim(now, limit, lease, room);
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (deliveries, findings) = self.read(move |shared| shared.claimed(keys)).await?;
+        for finding in findings {
+            self.set_broken_aside(finding).await;
+        }
+        Ok(deliveries)
+    }
+
+    async fn next_due(&self) -> Option<Timestamp> {
+        self.shared.index().next_due()
+    }
+
+    async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    async fn started(&self, key: DeliveryKey, exchanger: &str, now: Timestamp) -> Result<(), SpoolError> {
+        let started = stored::to_json(&Started { exchanger: exchanger.to_owned(), at: now })?;
+        self.submit(key.id, 0, move |shared, _| {
+            if !shared.index().contains(key) {
+                return Err(SpoolError::Gone);
+            }
+            let writes = vec![stored::put(Table::Attempts, Kind::Attempt, &stored::delivery_key(key), &[&started])];
+            Ok(Transaction { writes, changes: Vec::new(), survives: Survives::Process })
+        })
+        .await
+    }
+
+    async fn unsettled(&self, key: DeliveryKey) -> Result<Option<Started>, SpoolError> {
+        let place = stored::delivery_key(key);
+        let record = self.read(move |shared| shared.tables.read(Table::Attempts, &place)).await?.map_err(fault)?;
+        let attempt = record.map(|record| stored::from_json(Kind::Attempt, &place, &record)).transpose();
+        attempt.map_err(|broken| SpoolError::Fault(format!("{}: {broken}", stored::name(Table::Attempts, &place))))
+    }
+
+    async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
+        let prepared = notices.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        self.submit(key.id, 0, move |shared, _| {
+            let mut transaction = shared.settle(key, settlement)?;
+            for notice in prepared {
+                transaction.writes.extend(notice.writes);
+                transaction.changes.extend(notice.changes);
+            }
+            Ok(transaction)
+        })
+        .await
+    }
+
+    async fn hold(&self, key: DeliveryKey, reason: &str) -> Result<(), SpoolError> {
+        let standing = Standing::Held { reason: reason.to_owned() };
+        self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { standing, ..delivery })).await
+    }
+
+    async fn release(&self, key: DeliveryKey) -> Result<(), SpoolError> {
+        self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { standing: Standing::Due, ..delivery })).await
+    }
+
+    async fn requeue(&self, key: DeliveryKey, now: Timestamp) -> Result<(), SpoolError> {
+        self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { next: now, ..delivery })).await
+    }
+
+    async fn message(&self, id: QueueId) -> Result<Message, SpoolError> {
+        let found = self.read(move |shared| shared.message(id)).await??;
+        self.whole(found).await
+    }
+
+    async fn delivery(&self, key: DeliveryKey) -> Result<Delivery, SpoolError> {
+        self.read(move |shared| shared.delivery(key)).await?
+    }
+
+    async fn deliveries(&self, after: Option<DeliveryKey>, limit: usize) -> Result<Vec<Delivery>, SpoolError> {
+        self.read(move |shared| shared.deliveries(after, limit)).await?.map_err(fault)
+    }
+
+    async fn body(&self, id: QueueId, offset: u64, max: u64) -> Result<Bytes, SpoolError> {
+        let found = self.read(move |shared| shared.body(id, offset, max)).await??;
+        self.whole(found).await
+    }
+
+    async fn counts(&self) -> Counts {
+        self.shared.index().counts()
+    }
+
+    async fn set_aside(&self) -> Vec<SetAside> {
+        std::mem::take(&mut *self.shared.set_aside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn failed(&self) -> Option<String> {
+        self.failure()
+    }
+}

@@ -1,0 +1,96 @@
+//! Who this gateway says it is: a certificate chain and its key.
+//!
+//! "With no certificate configured a self-signed one is made rather than running without TLS" (L1-1). It is kept in the state directory,
+//! so that a restart shows the same key.
+
+use anyhow::{Context, Result, bail};
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A certificate chain with its key, ready to be shown in a handshake.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+}
+
+impl Identity {
+    /// Reads a chain and a key from PEM files. Errors say which file, and when the two do not belong together.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self> {
+        let certificates = CertificateDer::pem_file_iter(chain)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| format!("cannot read certificates from {}", chain.display()))?;
+        if certificates.is_empty() {
+            bail!("{} holds no certificate", chain.display());
+        }
+        let private = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read a private key from {}", key.display()))?;
+        let certified = CertifiedKey::from_der(certificates, private, &super::provider())
+            .with_context(|| format!("{} and {} do not belong together", chain.display(), key.display()))?;
+        Ok(Self { key: Arc::new(certified) })
+    }
+
+    /// The self-signed identity kept in `directory`; made there when it is missing, cannot be read, or is for another name.
+    pub fn self_signed(hostname: &str, directory: &Path) -> Result<Self> {
+        let (chain, key) = (directory.join("self-signed.pem"), directory.join("self-signed.key"));
+        if let Ok(identity) = Self::load(&chain, &key)
+            && identity.is_for(hostname)
+        {
+            return Ok(identity);
+        }
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let pair = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![hostname.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, hostname);
+        let certificate = params.self_signed(&pair)?;
+        write_private(&key, pair.serialize_pem().as_bytes())?;
+        write_private(&chain, certificate.pem().as_bytes())?;
+        Self::load(&chain, &key)
+    }
+
+    /// For rustls.
+    pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
+    fn is_for(&self, hostname: &str) -> bool {
+        let Some(leaf) = self.key.cert.first() else { return false };
+        let parsed = rustls::server::ParsedCertificate::try_from(leaf);
+        let name = rustls::pki_types::ServerName::try_from(hostname);
+        matches!((parsed, name), (Ok(leaf), Ok(name)) if rustls::client::verify_server_name(&leaf, &name).is_ok())
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    let draft = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l1_1_a_self_signed_identity_is_made_and_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = Identity::self_signed("mx.test", directory.path()).expect("made");
+        let again = Identity::self_signed("mx.test", directory.path()).expect("read");
+        assert_eq!(first.key.cert, again.key.cert, "a restart shows the same certificate");
+        let renamed = Identity::self_signed("other.test", directory.path()).expect("made anew");
+        assert_ne!(first.key.cert, renamed.key.cert, "another name needs another certificate");
+        fs::write(directory.path().join("self-signed.key"), "broken").expect("written");
+        assert!(Identity::self_signed("other.test", directory.path()).is_ok(), "a broken key is replaced");
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the whole: hermetic, on loopback, with ports from the system.
+
+mod tidy;
