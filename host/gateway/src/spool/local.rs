@@ -8,6 +8,7 @@ use super::engine::{Engine, Limits, Opened};
 use super::tables::{Survives, Table, Tables, Visit, Write};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -41,26 +42,55 @@ pub struct LocalTables {
     database: Database,
     /// In the order of [`Table::ALL`].
     keyspaces: [Keyspace; Table::ALL.len()],
+    /// Held as long as this value lives.
+    _lock: File,
 }
 
 impl LocalTables {
-    fn open(directory: &Path) -> fjall::Result<Self> {
+    /// A database that is not complete yet stands beside its place until it is, so a crash within the first start leaves nothing that
+    /// looks like a broken spool.
+    pub(super) fn open(directory: &Path) -> fjall::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let database = Database::builder(directory)
-            .manual_journal_persist(true)
-            .max_journaling_size(JOURNAL_OCTETS_MAX)
-            .cache_size(CACHE_OCTETS)
-            .worker_threads(2)
-            .open()?;
-        let open = |table: Table| database.keyspace(table.name(), || options(table));
-        let [messages, deliveries, chunks, attempts, set_aside] = Table::ALL;
-        let keyspaces = [open(messages)?, open(deliveries)?, open(chunks)?, open(attempts)?, open(set_aside)?];
-        Ok(Self { database, keyspaces })
+        let lock = File::create(directory.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => fjall::Error::Locked,
+            TryLockError::Error(error) => error.into(),
+        })?;
+        let (store, new) = (directory.join("store"), directory.join("store.new"));
+        if !store.try_exists()? {
+            if new.try_exists()? {
+                std::fs::remove_dir_all(&new)?;
+            }
+            drop(database(&new)?);
+            std::fs::rename(&new, &store)?;
+            sync_names(directory)?;
+        }
+        let (database, keyspaces) = database(&store)?;
+        Ok(Self { database, keyspaces, _lock: lock })
     }
 
     fn keyspace(&self, table: Table) -> &Keyspace {
         &self.keyspaces[table as usize]
     }
+}
+
+fn database(place: &Path) -> fjall::Result<(Database, [Keyspace; Table::ALL.len()])> {
+    let database = Database::builder(place)
+        .manual_journal_persist(true)
+        .max_journaling_size(JOURNAL_OCTETS_MAX)
+        .cache_size(CACHE_OCTETS)
+        .worker_threads(2)
+        .open()?;
+    let open = |table: Table| database.keyspace(table.name(), || options(table));
+    let [messages, deliveries, chunks, attempts, set_aside] = Table::ALL;
+    let keyspaces = [open(messages)?, open(deliveries)?, open(chunks)?, open(attempts)?, open(set_aside)?];
+    Ok((database, keyspaces))
+}
+
+/// Makes the names in `directory`, and its own, survive a crash of the machine.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()?;
+    directory.canonicalize()?.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn options(table: Table) -> KeyspaceCreateOptions {

@@ -28,7 +28,6 @@ struct State {
     records: BTreeMap<(Table, Vec<u8>), Bytes>,
     fault: Option<io::ErrorKind>,
     free_octets: Option<u64>,
-    commits: u64,
 }
 
 impl MemoryTables {
@@ -40,11 +39,6 @@ impl MemoryTables {
     /// Octets that seem to be free from now on; `None` for no limit.
     pub fn set_free_octets(&self, free: Option<u64>) {
         self.state().free_octets = free;
-    }
-
-    /// Commits that succeeded.
-    pub fn commits(&self) -> u64 {
-        self.state().commits
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,7 +58,6 @@ impl Tables for MemoryTables {
                 None => state.records.remove(&(table, key)),
             };
         }
-        state.commits += 1;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What each operation of the spool reads and writes.
 
 use super::engine::{Engine, Shared, move_aside};
-use super::record::{Broken, Kind};
+use super::record::Broken;
 use super::stored;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{Change, Transaction};
@@ -34,7 +34,7 @@ fn prepare(new: &NewMessage) -> Result<Prepared, SpoolError> {
     }
     let octets = stored::octets(body);
     let mut writes = stored::put_body(message.id, body);
-    writes.push(stored::put(Table::Messages, Kind::Message, &stored::message_key(message.id), &[&stored::to_json(message)?]));
+    writes.push(stored::put(Table::Messages, &stored::message_key(message.id), &[&stored::to_json(message)?]));
     for delivery in deliveries {
         writes.push(stored::put_delivery(delivery, octets)?);
     }
@@ -77,23 +77,26 @@ impl<T: Tables> Shared<T> {
         stored::read_delivery(key, &octets).map_err(|broken| SpoolError::Fault(format!("{}: {broken}", name())))
     }
 
-    /// The delivery changed by `edit`.
+    /// The delivery as `edit` leaves it.
     fn rewrite(&self, key: DeliveryKey, edit: impl FnOnce(Delivery) -> Delivery) -> Result<Transaction, SpoolError> {
-        let octets = self.index().octets_of(key.id).ok_or(SpoolError::Gone)?;
-        let delivery = edit(self.delivery(key)?);
-        let writes = vec![stored::put_delivery(&delivery, octets)?];
-        Ok(Transaction { writes, changes: vec![Change::Put(stored::entry(&delivery, octets))], survives: Survives::Machine })
+        self.replace(&edit(self.delivery(key)?))
+    }
+
+    fn replace(&self, delivery: &Delivery) -> Result<Transaction, SpoolError> {
+        let octets = self.index().octets_of(delivery.key.id).ok_or(SpoolError::Gone)?;
+        let changes = vec![Change::Put(stored::entry(delivery, octets))];
+        Ok(Transaction { writes: vec![stored::put_delivery(delivery, octets)?], changes, survives: Survives::Machine })
     }
 
     /// The attempt at `key` is over and came to `settlement`.
     fn settle(&self, key: DeliveryKey, settlement: Settlement) -> Result<Transaction, SpoolError> {
         let attempt = stored::delete(Table::Attempts, &stored::delivery_key(key));
-        let revised = match settlement {
+        let waiting = match settlement {
             Settlement::Finished => None,
-            waiting @ Settlement::Waiting { .. } => waiting.apply(self.delivery(key)?),
+            settlement @ Settlement::Waiting { .. } => settlement.apply(self.delivery(key)?),
         };
-        let Some(revised) = revised else { return self.finish(key, attempt) };
-        let mut transaction = self.rewrite(key, |_| revised)?;
+        let Some(delivery) = waiting else { return self.finish(key, attempt) };
+        let mut transaction = self.replace(&delivery)?;
         transaction.writes.push(attempt);
         transaction.changes.push(Change::Free(key));
         Ok(transaction)
@@ -187,7 +190,7 @@ impl<T: Tables> Shared<T> {
         let Some(record) = self.tables.read(Table::Messages, &key).map_err(fault)? else {
             return Ok(Err(broken("it is missing".into())));
         };
-        let message = stored::from_json(Kind::Message, &key, &record).and_then(|message: Message| {
+        let message = stored::from_json(Table::Messages, &key, &record).and_then(|message: Message| {
             if message.id == id { Ok(message) } else { Err(Broken::Content) }
         });
         Ok(message.map_err(|why| broken(why.to_string())))
@@ -282,7 +285,7 @@ impl<T: Tables> Spool for Engine<T> {
             if !shared.index().contains(key) {
                 return Err(SpoolError::Gone);
             }
-            let writes = vec![stored::put(Table::Attempts, Kind::Attempt, &stored::delivery_key(key), &[&started])];
+            let writes = vec![stored::put(Table::Attempts, &stored::delivery_key(key), &[&started])];
             Ok(Transaction { writes, changes: Vec::new(), survives: Survives::Process })
         })
         .await
@@ -291,7 +294,7 @@ impl<T: Tables> Spool for Engine<T> {
     async fn unsettled(&self, key: DeliveryKey) -> Result<Option<Started>, SpoolError> {
         let place = stored::delivery_key(key);
         let record = self.read(move |shared| shared.tables.read(Table::Attempts, &place)).await?.map_err(fault)?;
-        let attempt = record.map(|record| stored::from_json(Kind::Attempt, &place, &record)).transpose();
+        let attempt = record.map(|record| stored::from_json(Table::Attempts, &place, &record)).transpose();
         attempt.map_err(|broken| SpoolError::Fault(format!("{}: {broken}", stored::name(Table::Attempts, &place))))
     }
 

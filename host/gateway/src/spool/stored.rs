@@ -6,7 +6,7 @@
 
 use super::SpoolError;
 use super::index::Entry;
-use super::record::{self, Broken, Kind};
+use super::record::{self, Broken};
 use super::tables::{Table, Write};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -53,8 +53,8 @@ pub(super) fn name(table: Table, key: &[u8]) -> String {
     }
 }
 
-pub(super) fn put(table: Table, kind: Kind, key: &[u8], payload: &[&[u8]]) -> Write {
-    Write { table, key: key.to_vec(), value: Some(record::seal(kind, key, payload)) }
+pub(super) fn put(table: Table, key: &[u8], payload: &[&[u8]]) -> Write {
+    Write { table, key: key.to_vec(), value: Some(record::seal(table, key, payload)) }
 }
 
 pub(super) fn delete(table: Table, key: &[u8]) -> Write {
@@ -67,8 +67,8 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, SpoolError> {
 }
 
 /// The value in the record `octets`.
-pub(super) fn from_json<T: DeserializeOwned>(kind: Kind, key: &[u8], octets: &[u8]) -> Result<T, Broken> {
-    serde_json::from_slice(record::unseal(kind, key, octets)?).map_err(|_| Broken::Content)
+pub(super) fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], octets: &[u8]) -> Result<T, Broken> {
+    serde_json::from_slice(record::unseal(table, key, octets)?).map_err(|_| Broken::Content)
 }
 
 /// What the index knows of a delivery whose message has a body of `octets`.
@@ -96,12 +96,12 @@ pub(super) fn put_delivery(delivery: &Delivery, octets: u64) -> Result<Write, Sp
         domain.as_bytes(),
     ];
     let head = head.concat();
-    Ok(put(Table::Deliveries, Kind::Delivery, &delivery_key(delivery.key), &[&head, &to_json(delivery)?]))
+    Ok(put(Table::Deliveries, &delivery_key(delivery.key), &[&head, &to_json(delivery)?]))
 }
 
 /// Reads what the index needs, and leaves the rest of the record unread but checked.
 pub(super) fn read_entry(key: &[u8], octets: &[u8]) -> Result<Entry, Broken> {
-    let (head, _) = split(record::unseal(Kind::Delivery, key, octets)?)?;
+    let (head, _) = split(record::unseal(Table::Deliveries, key, octets)?)?;
     let domain = std::str::from_utf8(head.domain).ok().and_then(|text| MailDomain::parse(text).ok());
     Ok(Entry {
         key: parse_key(key).ok_or(Broken::Content)?,
@@ -114,7 +114,7 @@ pub(super) fn read_entry(key: &[u8], octets: &[u8]) -> Result<Entry, Broken> {
 
 /// Reads a delivery whole.
 pub(super) fn read_delivery(key: DeliveryKey, octets: &[u8]) -> Result<Delivery, Broken> {
-    let (_, json) = split(record::unseal(Kind::Delivery, &delivery_key(key), octets)?)?;
+    let (_, json) = split(record::unseal(Table::Deliveries, &delivery_key(key), octets)?)?;
     let delivery: Delivery = serde_json::from_slice(json).map_err(|_| Broken::Content)?;
     if delivery.key == key { Ok(delivery) } else { Err(Broken::Content) }
 }
@@ -157,7 +157,7 @@ pub(super) fn put_body(id: QueueId, body: &[Bytes]) -> Vec<Write> {
             let total = octets.to_be_bytes();
             let mut payload: Vec<&[u8]> = vec![&total];
             payload.extend(pieces.take(CHUNK_OCTETS));
-            put(Table::Chunks, Kind::Chunk, &numbered_key(id, number), &payload)
+            put(Table::Chunks, &numbered_key(id, number), &payload)
         })
         .collect()
 }
@@ -169,7 +169,7 @@ pub(super) fn octets(body: &[Bytes]) -> u64 {
 
 /// Reads chunk `number` of a body of `octets`.
 pub(super) fn read_chunk(id: QueueId, number: u32, octets: u64, found: &Bytes) -> Result<Bytes, Broken> {
-    let payload = record::unseal(Kind::Chunk, &numbered_key(id, number), found)?;
+    let payload = record::unseal(Table::Chunks, &numbered_key(id, number), found)?;
     let (total, content) = payload.split_first_chunk().ok_or(Broken::Content)?;
     let expected = octets.saturating_sub(u64::from(number) * CHUNK_OCTETS as u64).min(CHUNK_OCTETS as u64);
     if u64::from_be_bytes(*total) == octets && content.len() as u64 == expected {

@@ -2,7 +2,6 @@
 //!
 //! The engine trusts nothing it reads from here (see `record`), and believes a write only after [`Tables::commit`] said so.
 
-use super::record::Kind;
 use bytes::Bytes;
 use std::io;
 use std::ops::ControlFlow;
@@ -34,17 +33,6 @@ impl Table {
             Self::Chunks => "chunks",
             Self::Attempts => "attempts",
             Self::SetAside => "set-aside",
-        }
-    }
-
-    /// The kind of its records.
-    pub(super) fn kind(self) -> Option<Kind> {
-        match self {
-            Self::Messages => Some(Kind::Message),
-            Self::Deliveries => Some(Kind::Delivery),
-            Self::Chunks => Some(Kind::Chunk),
-            Self::Attempts => Some(Kind::Attempt),
-            Self::SetAside => None,
         }
     }
 }
