@@ -1,3 +1,6 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
+mod receiving;
+mod roles;
+mod sending;
 mod tidy;

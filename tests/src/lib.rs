@@ -1,5 +1,7 @@
-//! What the tests of the whole share: the real binary under a test's control.
+//! What the tests of the whole share: a gateway in a played world, and the real binary under a test's control.
 
 mod process;
+mod rig;
 
 pub use process::Process;
+pub use rig::Rig;

@@ -14,6 +14,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use secmx_core::mail::Domain;
 use secmx_core::secmx::discovery::{Answer, MxRecord, SrvRecord};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 /// Answers questions about other people's domains. Cheap to clone; clones share the cache.
 #[derive(Clone)]
@@ -68,19 +69,24 @@ impl Dns {
         .await
     }
 
-    /// Addresses of a host, IPv6 and IPv4 in turn (D-7). One family that cannot be told does not hide the other.
+    /// Addresses of a host, IPv6 and IPv4 in turn (D-7), and what the name is an alias of, if it is one (D-6). One family that cannot be
+    /// told does not hide the other.
+    pub async fn host(&self, host: &Domain) -> (Answer<IpAddr>, Option<String>) {
+        let alias = Mutex::new(None);
+        let read = |record: &Record| {
+            if let RData::CNAME(target) = &record.data {
+                *alias.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.to_ascii().trim_end_matches('.').to_owned());
+            }
+            record.data.ip_addr()
+        };
+        let (six, four) =
+            tokio::join!(self.records(host.as_str(), RecordType::AAAA, read), self.records(host.as_str(), RecordType::A, read));
+        (both(six, four), alias.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Addresses of a host, as [`Dns::host`] finds them.
     pub async fn addresses(&self, host: &Domain) -> Answer<IpAddr> {
-        let (six, four) = tokio::join!(
-            self.records(host.as_str(), RecordType::AAAA, |record| record.data.ip_addr()),
-            self.records(host.as_str(), RecordType::A, |record| record.data.ip_addr()),
-        );
-        match (six, four) {
-            (Answer::Found(six), Answer::Found(four)) => Answer::Found(interleave(six, four)),
-            (Answer::Bogus(why), _) | (_, Answer::Bogus(why)) => Answer::Bogus(why),
-            (Answer::Found(found), _) | (_, Answer::Found(found)) => Answer::Found(found),
-            (Answer::Unknown(why), _) | (_, Answer::Unknown(why)) => Answer::Unknown(why),
-            _ => Answer::None,
-        }
+        self.host(host).await.0
     }
 
     /// One look-up. `read` gives the datum of a record of the kind that was asked for and skips any other, such as a CNAME on the way.
@@ -95,6 +101,17 @@ impl Dns {
             }
             Err(error) => unanswered(&error),
         }
+    }
+}
+
+/// The answers for both families as one.
+fn both(six: Answer<IpAddr>, four: Answer<IpAddr>) -> Answer<IpAddr> {
+    match (six, four) {
+        (Answer::Found(six), Answer::Found(four)) => Answer::Found(interleave(six, four)),
+        (Answer::Bogus(why), _) | (_, Answer::Bogus(why)) => Answer::Bogus(why),
+        (Answer::Found(found), _) | (_, Answer::Found(found)) => Answer::Found(found),
+        (Answer::Unknown(why), _) | (_, Answer::Unknown(why)) => Answer::Unknown(why),
+        _ => Answer::None,
     }
 }
 

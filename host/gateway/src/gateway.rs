@@ -6,8 +6,9 @@ use crate::generation::{Current, Generation};
 use crate::inbound::{Desk, Door};
 use crate::log::Log;
 use crate::outbound::Courier;
+use crate::published;
 use crate::spool::{LocalSpool, Spool};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use secmx_core::report::Event;
 use secmx_policy::{Runtime, RuntimeLimits};
@@ -17,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How often our own DNS records are looked at.
+const RECHECK: Duration = Duration::from_secs(3600);
 
 /// A running gateway. Dropping it without [`Gateway::drain`] is what a crash does: nothing that was answered 250 is lost.
 pub struct Gateway {
@@ -39,12 +43,17 @@ impl Gateway {
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let bound = Door::bind_all(&generation.config).await?;
+        let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
+        let wrong = published::secure_only_as_mx(&generation.config, &generation.dns, &addresses).await;
+        if let Some(text) = wrong.first() {
+            bail!("{text}");
+        }
         let gateway = Self {
             current: Arc::new(ArcSwap::from_pointee(generation)),
             runtime,
             spool,
             log,
-            doors: bound.iter().map(|door| (door.name.clone(), door.address)).collect(),
+            doors: addresses,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -70,6 +79,7 @@ impl Gateway {
             addresses: self.doors.iter().map(|(_, address)| *address).collect(),
         };
         self.tasks.spawn(courier.run(self.stop.clone()));
+        self.tasks.spawn(recheck(Arc::clone(&self.current), self.doors.clone(), self.log.clone(), self.stop.clone()));
         let listeners = self.doors.iter().map(|(name, address)| format!("{name}={address}")).collect();
         self.log.write(&Event::Ready { listeners, queued: self.spool.counts().await.messages });
     }
@@ -110,6 +120,20 @@ impl Gateway {
         self.stop.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+    }
+}
+
+/// Looks at what DNS says of us again and again: what was right at the start may be changed later (L2-9).
+async fn recheck(current: Current, doors: Vec<(String, SocketAddr)>, log: Log, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RECHECK) => {}
+            () = stop.cancelled() => return,
+        }
+        let generation = current.load_full();
+        for text in published::secure_only_as_mx(&generation.config, &generation.dns, &doors).await {
+            log.write(&Event::Warning { text });
+        }
     }
 }
 

@@ -88,15 +88,6 @@ impl View {
         (0..).zip(needles).filter(|(_, needle)| occurs(&fold(needle))).map(|(index, _)| index).collect()
     }
 
-    /// Whether an edit may name this part, else why not.
-    pub(crate) fn may_change(&self, index: u32) -> Result<(), String> {
-        match self.leaf(index) {
-            None => Err(format!("there is no part {index}")),
-            Some(leaf) if leaf.part.opacity == Opacity::Unreadable => Err(format!("part {index} could not be read")),
-            Some(_) => Ok(()),
-        }
-    }
-
     fn leaf(&self, index: u32) -> Option<&Leaf> {
         self.leaves.get(index as usize)
     }

@@ -144,6 +144,16 @@ pub enum Event<'a> {
         /// What was left out or odd.
         notes: Vec<String>,
     },
+    /// The name of an exchanger is an alias; it was followed (D-6; RFC 2181, 10.3 and RFC 2782 forbid it).
+    #[serde(rename = "delivery.alias")]
+    Alias {
+        /// Queue id.
+        queue: String,
+        /// What the SRV or MX record names.
+        exchanger: String,
+        /// What that is an alias of.
+        target: String,
+    },
     /// One exchanger was tried and did not take the message.
     #[serde(rename = "attempt.failed")]
     AttemptFailed {
@@ -167,6 +177,8 @@ pub enum Event<'a> {
         address: String,
         /// The channel it went over.
         channel: &'a Channel,
+        /// The operator named this hop in the configuration, and so vouches for it (S-2).
+        trusted: bool,
         /// Recipients.
         recipients: Vec<String>,
         /// Its answer.

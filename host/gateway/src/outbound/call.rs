@@ -221,6 +221,7 @@ impl Call<'_> {
             exchanger: &self.attempt.exchanger.name.to_string(),
             address: self.address.to_string(),
             channel: &self.channel,
+            trusted: self.attempt.exchanger.is_configured(),
             recipients,
             reply,
         });

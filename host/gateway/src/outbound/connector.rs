@@ -2,6 +2,7 @@
 
 use super::call;
 use super::worker::Attempt;
+use secmx_core::mail::Domain;
 use secmx_core::report::{Cause, Event, Failure};
 use secmx_core::secmx::delivery::{Outcome, telling};
 use secmx_core::secmx::discovery::Answer;
@@ -37,7 +38,7 @@ async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>, Cause> {
     let (job, exchanger) = (attempt.job, attempt.exchanger);
     let found = match &exchanger.name {
         ExchangerName::Address(address) => vec![*address],
-        ExchangerName::Domain(domain) => match job.generation.dns.addresses(domain).await {
+        ExchangerName::Domain(domain) => match resolve(attempt, domain).await {
             Answer::Found(found) => found,
             Answer::None | Answer::Denied => return Err(Cause::NoExchanger),
             Answer::Unknown(why) => return Err(Cause::DnsUnknown(why)),
@@ -55,6 +56,16 @@ async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>, Cause> {
         (true, Some(address)) => Err(Cause::Unreachable(format!("{} is not a public address", address.ip()))),
         _ => Ok(kept.into_iter().take(ADDRESSES_MAX).collect()),
     }
+}
+
+/// Addresses of the name. An alias is followed, and said (D-6).
+async fn resolve(attempt: &Attempt<'_>, name: &Domain) -> Answer<IpAddr> {
+    let (found, alias) = attempt.job.generation.dns.host(name).await;
+    if let Some(target) = alias {
+        let queue = attempt.job.message.id.to_string();
+        attempt.job.courier.log.write(&Event::Alias { queue, exchanger: name.to_string(), target });
+    }
+    found
 }
 
 /// Loopback, private, link-local, and what maps to them: never dialled because a stranger's DNS says so.

