@@ -1,5 +1,7 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
+mod manual;
+mod policies;
 mod receiving;
 mod roles;
 mod sending;

@@ -33,7 +33,12 @@ fn rows(title: &str) -> Vec<Vec<String>> {
 
 fn duration(cell: &str) -> Duration {
     let (number, unit) = cell.split_at(cell.find(|c: char| !c.is_ascii_digit()).unwrap_or(cell.len()));
-    let seconds = number.parse::<u64>().expect("a number") * match unit { "h" => 3600, "m" => 60, _ => 1 };
+    let seconds = number.parse::<u64>().expect("a number")
+        * match unit {
+            "h" => 3600,
+            "m" => 60,
+            _ => 1,
+        };
     Duration::from_secs(seconds)
 }
 
@@ -97,7 +102,8 @@ impl Case {
     }
 
     fn policies(&self, runtime: &Runtime) -> PolicySet {
-        let bes = format!(r#"{{"plaintext":"{}","secure_wait":{}}}"#, self.setting("plaintext", "allow"), self.setting("secure_wait", "600"));
+        let bes =
+            format!(r#"{{"plaintext":"{}","secure_wait":{}}}"#, self.setting("plaintext", "allow"), self.setting("secure_wait", "600"));
         let sos = format!(
             r#"{{"accept":"{}","floor":"{}","max_wait":{}}}"#,
             self.setting("accept", "any-tls"),
@@ -157,8 +163,7 @@ impl Case {
 
     /// Runs the row: what was tried, and how it ended.
     async fn run(&self, runtime: &Runtime) -> (String, String) {
-        let discovery =
-            discovery::discover(&domain("partner"), &self.findings, &Own::default(), &Limits::default(), &mut |_| 0);
+        let discovery = discovery::discover(&domain("partner"), &self.findings, &Own::default(), &Limits::default(), &mut |_| 0);
         let routing = self.policies(runtime).route(self.facts(&discovery)).await.expect("the policy answers");
         let route = Route::new(&routing.plan, &discovery, self.floors()).expect("the plan is about these exchangers");
         let mut run = Run::new(route, routing.plan, &discovery, &[recipient()]);

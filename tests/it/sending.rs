@@ -90,9 +90,11 @@ async fn l2_1_l2_5_one_message_under_both_roles() -> Result<()> {
 async fn l2_4_strangers_get_nothing_under_secure_only() -> Result<()> {
     let rule = "[[send.rule]]\nname = \"s\"\nto = [\"sos@e.test\", \"sos@n.test\", \"sos@s.test\"]\nrole = \"SOS\"\n";
     let rig = Rig::with("", rule).await?;
-    for (at, domain, certificate, flaw) in
-        [(33, "e.test", "mx.e.test", Flaw::Expired), (34, "n.test", "other.test", Flaw::None), (35, "s.test", "mx.s.test", Flaw::SelfSigned)]
-    {
+    for (at, domain, certificate, flaw) in [
+        (33, "e.test", "mx.e.test", Flaw::Expired),
+        (34, "n.test", "other.test", Flaw::None),
+        (35, "s.test", "mx.s.test", Flaw::SelfSigned),
+    ] {
         let host = format!("mx.{domain}");
         let address = IpAddr::from([127, 0, 0, at]);
         rig.dns.host(&host, address);

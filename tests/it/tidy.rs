@@ -19,7 +19,22 @@ const NEVER: &[(&str, &[&str])] = &[
     ("host/core/src/smtp/", &["crate::secmx", "crate::queue::Message", "crate::queue::Delivery"]),
     ("host/core/src/secmx/", &["crate::smtp", "crate::queue"]),
     ("host/core/src/queue/", &["crate::smtp", "crate::secmx"]),
-    ("host/core/src/", &["std::net::Tcp", "std::net::Udp", "std::fs", "std::thread", "SystemTime::now", "Instant::now", "Timestamp::now", "tokio", "rustls", "wasmtime", "hickory"]),
+    (
+        "host/core/src/",
+        &[
+            "std::net::Tcp",
+            "std::net::Udp",
+            "std::fs",
+            "std::thread",
+            "SystemTime::now",
+            "Instant::now",
+            "Timestamp::now",
+            "tokio",
+            "rustls",
+            "wasmtime",
+            "hickory",
+        ],
+    ),
     ("host/policy/src/", &["std::net::Tcp", "std::net::Udp", "rustls", "hickory"]),
     ("host/lab/src/", &["secmx_core", "secmx_policy", "secmx::"]),
     ("host/gateway/src/dns", &["crate::tls", "crate::spool", "crate::inbound", "crate::outbound"]),
@@ -30,13 +45,24 @@ const NEVER: &[(&str, &[&str])] = &[
 ];
 
 /// Names that may stand at the top of the tree.
-const TOP: &[&str] =
-    &["Cargo.toml", "Cargo.lock", "LICENSE", "CHANGELOG.md", "README.md", "rust-toolchain.toml", "host", "guest-sdk", "policies", "wit", "tests"];
+const TOP: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "LICENSE",
+    "CHANGELOG.md",
+    "README.md",
+    "rust-toolchain.toml",
+    "host",
+    "guest-sdk",
+    "policies",
+    "wit",
+    "tests",
+];
 
 /// Requirements that a test must carry by name or comment.
 const REQUIREMENTS: &[&str] = &[
-    "L1-1", "L1-2", "L1-3", "L1-4", "L1-5", "L1-6", "L1-7", "L2-1", "L2-2", "L2-3", "L2-4", "L2-5", "L2-6", "L2-7", "L2-8", "L2-9", "L2-10",
-    "D-1", "D-2", "D-3", "D-4", "D-5", "D-6", "D-7", "D-8", "D-9", "S-2",
+    "L1-1", "L1-2", "L1-3", "L1-4", "L1-5", "L1-6", "L1-7", "L2-1", "L2-2", "L2-3", "L2-4", "L2-5", "L2-6", "L2-7", "L2-8", "L2-9",
+    "L2-10", "D-1", "D-2", "D-3", "D-4", "D-5", "D-6", "D-7", "D-8", "D-9", "S-2",
 ];
 
 fn root() -> PathBuf {
@@ -97,7 +123,8 @@ fn long_functions(name: &str, content: &str) -> Vec<String> {
     let mut long = Vec::new();
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| starts(line)) {
         let closing = format!("{}}}", " ".repeat(indent(line)));
-        let length = lines.iter().skip(at).position(|line| *line == closing || line.trim_end().ends_with(';') && indent(line) == closing.len() - 1);
+        let length =
+            lines.iter().skip(at).position(|line| *line == closing || line.trim_end().ends_with(';') && indent(line) == closing.len() - 1);
         if let Some(length) = length.filter(|length| *length + 1 > FUNCTION_LINES_MAX) {
             long.push(format!("{name}:{}: {} lines: {}", at + 1, length + 1, line.trim()));
         }
@@ -117,7 +144,8 @@ fn modules_import_only_what_they_may() {
 fn functions_fit_on_a_screen() {
     let body = "    a();\n".repeat(FUNCTION_LINES_MAX);
     assert_eq!(long_functions("x.rs", &format!("fn f() {{\n{body}}}\n")).len(), 1, "the rule bites");
-    let long: Vec<String> = sources().iter().filter(|(name, _)| !is_test(name)).flat_map(|(name, content)| long_functions(name, content)).collect();
+    let long: Vec<String> =
+        sources().iter().filter(|(name, _)| !is_test(name)).flat_map(|(name, content)| long_functions(name, content)).collect();
     assert!(long.is_empty(), "{long:#?}");
 }
 
@@ -161,7 +189,11 @@ fn every_requirement_is_carried_by_a_test() {
     let proofs: String = sources()
         .iter()
         .filter(|(name, _)| name != "tests/it/tidy.rs")
-        .map(|(name, content)| if is_test(name) { content.as_str() } else { content.split_once("#[cfg(test)]").map_or("", |(_, tests)| tests) })
+        .map(
+            |(name, content)| {
+                if is_test(name) { content.as_str() } else { content.split_once("#[cfg(test)]").map_or("", |(_, tests)| tests) }
+            },
+        )
         .collect();
     let roles = fs::read_to_string(root().join("host/docs/roles.md")).expect("roles.md");
     let wanted: BTreeSet<&str> = REQUIREMENTS.iter().copied().collect();

@@ -138,7 +138,10 @@ impl Postfix {
         }
         if let Some((chain, key)) = &setup.identity {
             fs::write(self.path("etc/tls.pem"), format!("{key}{chain}"))?;
-            lines += &format!("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {}\nsmtpd_tls_received_header = yes\n", at("etc/tls.pem"));
+            lines += &format!(
+                "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {}\nsmtpd_tls_received_header = yes\n",
+                at("etc/tls.pem")
+            );
         }
         Ok(lines + setup.more)
     }

@@ -49,12 +49,9 @@ impl Dns {
     /// SRV records of `owner`, which is a whole name such as `_secmx._tcp.health.example` (D-1).
     pub async fn srv(&self, owner: &str) -> Answer<SrvRecord> {
         self.records(owner, RecordType::SRV, |record| match &record.data {
-            RData::SRV(srv) => Some(SrvRecord {
-                priority: srv.priority,
-                weight: srv.weight,
-                port: srv.port,
-                target: host_name(&srv.target)?,
-            }),
+            RData::SRV(srv) => {
+                Some(SrvRecord { priority: srv.priority, weight: srv.weight, port: srv.port, target: host_name(&srv.target)? })
+            }
             _ => None,
         })
         .await
@@ -118,9 +115,7 @@ fn both(six: Answer<IpAddr>, four: Answer<IpAddr>) -> Answer<IpAddr> {
 /// What an error of the resolver means. Only an answer that says so is "none".
 fn unanswered<T>(error: &NetError) -> Answer<T> {
     match error {
-        NetError::Dns(DnsError::NoRecordsFound(none))
-            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
-        {
+        NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) => {
             Answer::None
         }
         NetError::Dns(DnsError::DnssecBogus) => Answer::Bogus(error.to_string()),

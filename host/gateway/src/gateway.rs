@@ -103,7 +103,8 @@ impl Gateway {
     /// Listeners and the spool keep their places: changing those needs a restart, and is refused here.
     pub fn reload(&self, config: Config) -> Result<()> {
         let old = self.current.load();
-        let replaced = old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
+        let replaced =
+            old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
         let outcome = replaced.and_then(|()| tokio::task::block_in_place(|| Generation::build(config, &self.runtime)));
         let detail = match &outcome {
             Ok(_) => "the new configuration is in force".to_owned(),

@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Every secure-only listener that an MX record of one of our domains leads to, in words (L2-9). Empty when there is none, or when DNS
 /// could not tell.
 pub async fn secure_only_as_mx(config: &Config, dns: &Dns, listeners: &[(String, SocketAddr)]) -> Vec<String> {
-    let is_sor = |name: &str| config.receive.get(name).is_some_and(|listener| listener.role == ListenerRole::Receiver(ReceiverRole::SecureOnly));
+    let is_sor =
+        |name: &str| config.receive.get(name).is_some_and(|listener| listener.role == ListenerRole::Receiver(ReceiverRole::SecureOnly));
     let doors: Vec<_> = listeners.iter().filter(|(name, _)| is_sor(name)).collect();
     if doors.is_empty() {
         return Vec::new();
@@ -29,7 +30,8 @@ async fn look(config: &Config, dns: &Dns, doors: &[&(String, SocketAddr)]) -> Ve
             let Answer::Found(addresses) = dns.addresses(&host).await else { continue };
             let reached = |door: &SocketAddr| addresses.iter().any(|address| SocketAddr::new(*address, config.send.port) == *door);
             for (name, _) in doors.iter().filter(|(_, door)| reached(door)) {
-                wrong.push(format!("receive.{name} is secure only, and {host}, an MX of {domain}, leads to it: name it by SRV only (L2-9)"));
+                wrong
+                    .push(format!("receive.{name} is secure only, and {host}, an MX of {domain}, leads to it: name it by SRV only (L2-9)"));
             }
         }
     }

@@ -8,4 +8,3 @@ pub mod client;
 pub mod dns;
 pub mod peer;
 pub mod world;
-

@@ -63,16 +63,21 @@ impl World {
         let dns = Dns::start().await?;
         let mut world = Self { authority, dns, partners: Vec::new(), mx_port: 0, srv_port: 0 };
         let plans = [
-            ("health.test", "names a secure-only receiver by SRV, and an MX for everyone", vec![
-                Plan::sor("secmail.health.test", 2, Flaw::None),
-                Plan::mx("mx.health.test", 3, StartTls::Works),
-            ]),
+            (
+                "health.test",
+                "names a secure-only receiver by SRV, and an MX for everyone",
+                vec![Plan::sor("secmail.health.test", 2, Flaw::None), Plan::mx("mx.health.test", 3, StartTls::Works)],
+            ),
             ("council.test", "has an MX with STARTTLS and a good certificate", vec![Plan::mx("mx.council.test", 4, StartTls::Works)]),
             ("legacy.test", "has an old MX that knows no TLS", vec![Plan::mx("mx.legacy.test", 5, StartTls::Absent)]),
-            ("broken.test", "names an SRV host whose certificate expired, and an MX whose STARTTLS breaks", vec![
-                Plan::sor("secmail.broken.test", 6, Flaw::Expired),
-                Plan::mx("mx.broken.test", 7, StartTls::Garbage(b"not a handshake\r\n".to_vec())),
-            ]),
+            (
+                "broken.test",
+                "names an SRV host whose certificate expired, and an MX whose STARTTLS breaks",
+                vec![
+                    Plan::sor("secmail.broken.test", 6, Flaw::Expired),
+                    Plan::mx("mx.broken.test", 7, StartTls::Garbage(b"not a handshake\r\n".to_vec())),
+                ],
+            ),
         ];
         for (domain, about, hosts) in plans {
             world.settle(domain, about, hosts).await.with_context(|| format!("cannot start {domain}"))?;

@@ -140,7 +140,21 @@ mod tests {
             let mailbox = Mailbox::parse(good.as_bytes(), false).unwrap_or_else(|e| panic!("{good}: {e}"));
             assert_eq!(mailbox.to_string(), good);
         }
-        for bad in ["", "@b.test", "a", "a@", ".a@b.test", "a.@b.test", "a..b@b.test", "a b@b.test", "\"\"@b.test", "\"a@b.test", "a@b@c.test", "a\r\nb@c.test", "<a@b.test"] {
+        for bad in [
+            "",
+            "@b.test",
+            "a",
+            "a@",
+            ".a@b.test",
+            "a.@b.test",
+            "a..b@b.test",
+            "a b@b.test",
+            "\"\"@b.test",
+            "\"a@b.test",
+            "a@b@c.test",
+            "a\r\nb@c.test",
+            "<a@b.test",
+        ] {
             assert!(Mailbox::parse(bad.as_bytes(), true).is_err(), "{bad:?}");
         }
     }

@@ -22,11 +22,12 @@ impl QueueId {
         if text.len() != 12 {
             return None;
         }
-        text.bytes().try_fold(0_u64, |bits, byte| {
-            let digit = DIGITS.iter().position(|d| *d == byte.to_ascii_uppercase())?;
-            Some((bits << 5) | digit as u64)
-        })
-        .map(Self)
+        text.bytes()
+            .try_fold(0_u64, |bits, byte| {
+                let digit = DIGITS.iter().position(|d| *d == byte.to_ascii_uppercase())?;
+                Some((bits << 5) | digit as u64)
+            })
+            .map(Self)
     }
 
     /// As a number that sorts the same, for keys.

@@ -5,7 +5,7 @@ mod id;
 mod schedule;
 mod split;
 
-pub use entry::{Delivery, DeliveryKey, Message, Origin, Via, Standing};
+pub use entry::{Delivery, DeliveryKey, Message, Origin, Standing, Via};
 pub use id::QueueId;
 pub use schedule::Schedule;
 pub use split::{Sending, split};

@@ -53,7 +53,13 @@ fn d_1_the_owner_name_is_built_from_a_labels() {
 
 #[test]
 fn d_2_d_4_priorities_come_whole_and_ports_from_the_record() {
-    let records = vec![srv(20, 0, 25, "c.test"), srv(10, 5, 465, "a.test"), srv(10, 5, 2525, "b.test"), srv(30, 0, 0, "zero.test"), srv(5, 0, 22, "ssh.test")];
+    let records = vec![
+        srv(20, 0, 25, "c.test"),
+        srv(10, 5, 465, "a.test"),
+        srv(10, 5, 2525, "b.test"),
+        srv(30, 0, 0, "zero.test"),
+        srv(5, 0, 22, "ssh.test"),
+    ];
     let found = find(Answer::Found(records), Answer::None, Answer::None);
     let mut level = names(&found)[..2].to_vec();
     level.sort();
@@ -264,7 +270,8 @@ fn l2_5_proof_bounces_and_doubt_waits() {
         (Cause::TlsFailed("alert".into()), Cause::TlsNotOffered, None),
         (Cause::TlsNotOffered, Cause::Unwelcome(Reply::new(421, None, "busy")), None),
     ] {
-        let (_, verdict) = run(&plan, &discovery, FREE, |candidate| fails(if candidate.exchanger == 0 { first.clone() } else { second.clone() }));
+        let (_, verdict) =
+            run(&plan, &discovery, FREE, |candidate| fails(if candidate.exchanger == 0 { first.clone() } else { second.clone() }));
         let returned = match &verdict.recipients[0].1 {
             Fate::Returned(failure) => Some(failure.cause.status(true).to_string()),
             _ => None,

@@ -181,7 +181,8 @@ fn parameters(rest: &[u8]) -> Result<Vec<Parameter>, CommandError> {
             Some((keyword, value)) => (keyword, Some(value)),
             None => (word, None),
         };
-        let keyword_fits = keyword.starts_with(|c: char| c.is_ascii_alphanumeric()) && keyword.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let keyword_fits =
+            keyword.starts_with(|c: char| c.is_ascii_alphanumeric()) && keyword.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let value_fits = value.is_none_or(|value| !value.is_empty() && !value.chars().any(|c| c == '=' || c.is_control()));
         let keyword = keyword.to_ascii_uppercase();
         if !keyword_fits || !value_fits || parameters.iter().any(|known| known.keyword == keyword) {

@@ -228,7 +228,21 @@ mod tests {
     #[test]
     fn s2_only_the_real_end_ends_data() {
         let forged = b"EHLO evil.test\r\nMAIL FROM:<boss@example.test>\r\n.\r\n";
-        for end in ["\n.\n", "\n.\r\n", "\r.\r", "\n.\r", "\r\n.\n", "\r\n.\r", "\r\n\0.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n.\r\r\n", "\u{b}.\u{b}", "\u{85}.\u{85}", "\u{2028}.\u{2028}"] {
+        for end in [
+            "\n.\n",
+            "\n.\r\n",
+            "\r.\r",
+            "\n.\r",
+            "\r\n.\n",
+            "\r\n.\r",
+            "\r\n\0.\r\n",
+            "\r\n.\r\r\n",
+            "\r\r\n.\r\r\n",
+            "\n.\r\r\n",
+            "\u{b}.\u{b}",
+            "\u{85}.\u{85}",
+            "\u{2028}.\u{2028}",
+        ] {
             let wire = [b"body", end.as_bytes(), forged].concat();
             for cut in 0..=wire.len() {
                 let (_, flaw, used) = decode(&wire, cut);

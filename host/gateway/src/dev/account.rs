@@ -65,8 +65,7 @@ impl Account {
     /// Whether every role kept its promise: nothing under SOS was seen in the clear, and all else is as this world must have it.
     pub(super) fn is_as_promised(&self) -> bool {
         let results: Vec<_> = self.sending.iter().map(|partner| (partner.best_effort.result, partner.secure_only.result)).collect();
-        let expected =
-            [("delivered", "delivered"), ("delivered", "delivered"), ("delivered", "returned"), ("delivered", "waits")];
+        let expected = [("delivered", "delivered"), ("delivered", "delivered"), ("delivered", "returned"), ("delivered", "waits")];
         let in_the_clear = self.receiving.iter().map(|door| door.in_the_clear.get(..3).unwrap_or_default()).collect::<Vec<_>>();
         results == expected
             && self.sending.iter().all(|partner| !partner.secure_only.seen_in_clear)
@@ -80,7 +79,8 @@ impl Account {
     }
 
     pub(super) fn to_text(&self) -> String {
-        let mut text = format!("A small SecMX world on loopback, up in {} ms: one gateway with all four roles, four partners.\n\n", self.up_ms);
+        let mut text =
+            format!("A small SecMX world on loopback, up in {} ms: one gateway with all four roles, four partners.\n\n", self.up_ms);
         text.push_str("Sending: best effort (BES) and secure only (SOS)\n");
         for partner in &self.sending {
             let _ = write!(text, "\n  {:<13} {}\n", partner.domain, partner.about);
@@ -130,7 +130,11 @@ fn delivered(event: &Value) -> String {
                 Some("host") => "the host proved its name".to_owned(),
                 _ => "the domain proved itself".to_owned(),
             };
-            format!("TLS {}, {}, {proof}", channel["tls"]["version"].as_str().unwrap_or_default(), channel["tls"]["group"].as_str().unwrap_or_default())
+            format!(
+                "TLS {}, {}, {proof}",
+                channel["tls"]["version"].as_str().unwrap_or_default(),
+                channel["tls"]["group"].as_str().unwrap_or_default()
+            )
         }
     };
     format!("{exchanger}  {how}")

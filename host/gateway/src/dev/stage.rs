@@ -34,7 +34,9 @@ impl Stage {
         let inside = Peer::start(Behaviour::default(), &world.authority.issue(&["exchange.agency.test"])?).await?;
         let state = tempfile::tempdir().context("no directory for the spool")?;
         let identity = world.authority.issue(&["gw.agency.test", "mx.agency.test", "secmail.agency.test"])?;
-        for (name, content) in [("root.pem", world.authority.root_pem()), ("chain.pem", identity.chain_pem()), ("key.pem", &identity.key_pem())] {
+        for (name, content) in
+            [("root.pem", world.authority.root_pem()), ("chain.pem", identity.chain_pem()), ("key.pem", &identity.key_pem())]
+        {
             fs::write(state.path().join(name), content)?;
         }
         let text = configuration(&world, &inside, &state);

@@ -190,7 +190,8 @@ impl Call<'_> {
     /// The next octets of the message. "Attempt started" is on record before the last of them goes out (durability rule 5).
     async fn body(&mut self) -> News {
         if self.sent == 0
-            && let Err(error) = self.job.courier.spool.started(self.job.delivery.key, &self.attempt.exchanger.name.to_string(), self.job.now).await
+            && let Err(error) =
+                self.job.courier.spool.started(self.job.delivery.key, &self.attempt.exchanger.name.to_string(), self.job.now).await
         {
             return News::Other(Input::BodyLost(error.to_string()));
         }
@@ -209,7 +210,8 @@ impl Call<'_> {
         if let Some((_, Ok(reply))) = report.results.iter().find(|(_, result)| result.is_ok()) {
             self.log_delivered(taken, reply);
         }
-        let failure = |cause| Failure { exchanger: Some(self.attempt.exchanger.name.to_string()), address: Some(self.address.to_string()), cause };
+        let failure =
+            |cause| Failure { exchanger: Some(self.attempt.exchanger.name.to_string()), address: Some(self.address.to_string()), cause };
         let results = report.results.into_iter().map(|(to, result)| (to, result.map_err(failure))).collect();
         Outcome::Transacted { results, transmitted: report.transmitted }
     }

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_strangers_dns_does_not_lead_inside() {
-        for inside in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.0.1", "0.0.0.0", "::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1"] {
+        for inside in
+            ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.0.1", "0.0.0.0", "::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
+        {
             assert!(is_private(inside.parse().expect("an address")), "{inside}");
         }
         for outside in ["192.0.2.1", "2001:db8::1", "8.8.8.8"] {

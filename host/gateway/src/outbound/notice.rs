@@ -207,13 +207,7 @@ mod tests {
                 smtputf8: false,
             },
             octets: ORIGINAL.len() as u64,
-            origin: Origin {
-                listener: "public".into(),
-                client: None,
-                session: String::new(),
-                channel: Channel::plain(),
-                trusted: false,
-            },
+            origin: Origin { listener: "public".into(), client: None, session: String::new(), channel: Channel::plain(), trusted: false },
             tags: BTreeMap::new(),
         };
         let failure = Failure { exchanger: Some("mx.y.test".into()), address: Some("192.0.2.1:25".into()), cause };
@@ -236,7 +230,9 @@ mod tests {
     #[test]
     fn secure_only_mail_comes_back_as_its_header() {
         let text = notice(SenderRole::SecureOnly, Cause::TlsNotOffered, "b@y.test");
-        for part in ["Status: 5.7.10", "Remote-MTA: dns; mx.y.test", "does not offer STARTTLS", "text/rfc822-headers", "Subject: secret plan"] {
+        for part in
+            ["Status: 5.7.10", "Remote-MTA: dns; mx.y.test", "does not offer STARTTLS", "text/rfc822-headers", "Subject: secret plan"]
+        {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
         assert!(!text.contains("the body"), "{text}");

@@ -97,7 +97,8 @@ impl Job<'_> {
                 Next::Finished(verdict) => return verdict,
                 Next::Try(candidate) => {
                     if let Some(exchanger) = discovery.exchangers.get(candidate.exchanger) {
-                        let outcome = connector::attempt(&Attempt { job: self, discovery, exchanger, candidate, recipients: run.waiting() }).await;
+                        let outcome =
+                            connector::attempt(&Attempt { job: self, discovery, exchanger, candidate, recipients: run.waiting() }).await;
                         run.record(&candidate, outcome);
                     }
                 }

@@ -128,6 +128,7 @@ async fn who_waits_comes_up_again<G: Ground>() {
         };
         spool.settle(claimed.key, settlement, vec![]).await.expect("there");
         assert_eq!(spool.claim(at(59), 9, LEASE, &|_| 9).await.expect("whole"), []);
+        assert_eq!(spool.claim(at(60), 9, LEASE, &|_| 9).await.expect("whole").len(), 1, "its lease is over");
         claimed.key
     };
     let spool = ground.open().spool;
@@ -150,7 +151,11 @@ async fn held_is_not_claimed<G: Ground>() {
     spool.hold(key, "why").await.expect("there");
     let waiting = Settlement::Waiting { recipients: vec![mailbox("a@x.test")], attempts: 1, next: at(60), last: vec![], warned: false };
     spool.settle(key, waiting, vec![]).await.expect("there");
-    assert_eq!(spool.delivery(key).await.map(|d| d.standing), Ok(Standing::Held { reason: "why".into() }), "the attempt does not release it");
+    assert_eq!(
+        spool.delivery(key).await.map(|d| d.standing),
+        Ok(Standing::Held { reason: "why".into() }),
+        "the attempt does not release it"
+    );
     spool.requeue(key, at(5)).await.expect("there");
     assert_eq!(spool.claim(at(1000), 9, LEASE, &|_| 9).await.expect("whole"), []);
     assert_eq!(spool.next_due().await, None);
@@ -252,7 +257,9 @@ async fn bodies_read_back_from_any_place<G: Ground>() {
     let mut new = mail(&spool, &["x.test"], b"");
     new.body = [0..7, 7..7, 7..chunk + 3, chunk + 3..content.len()].map(|part| Bytes::copy_from_slice(&content[part])).to_vec();
     spool.accept(new.message.clone(), new.deliveries, new.body).await.expect("room");
-    for (offset, max) in [(0, 1), (0, chunk), (3, chunk), (chunk - 1, 2), (chunk, chunk), (5, chunk * 2), (chunk * 2, 1000), (0, usize::MAX)] {
+    for (offset, max) in
+        [(0, 1), (0, chunk), (3, chunk), (chunk - 1, 2), (chunk, chunk), (5, chunk * 2), (chunk * 2, 1000), (0, usize::MAX)]
+    {
         let end = offset.saturating_add(max).min(content.len());
         let read = spool.body(new.message.id, offset as u64, max as u64).await.expect("whole");
         assert!(read == content[offset..end], "{offset} + {max}");
@@ -349,11 +356,15 @@ async fn a_broken_or_missing_chunk_is_never_delivered<G: Ground>() {
     for missing in [false, true] {
         let ground = G::new();
         let new = ground.filled(&["x.test"]).await;
-        if missing { ground.lose(Table::Chunks, 0) } else { ground.spoil(Table::Chunks, 0) }
+        if missing {
+            ground.lose(Table::Chunks, 0)
+        } else {
+            ground.spoil(Table::Chunks, 0)
+        }
         let spool = ground.open().spool;
         assert_eq!(spool.claim(at(0), 9, LEASE, &|_| 9).await.expect("whole").len(), 1);
         assert!(matches!(spool.body(new.message.id, 0, 99).await, Err(SpoolError::Fault(_))));
-        assert_eq!(spool.set_aside().await.len(), 1);
+        assert_eq!(spool.set_aside().await.len(), 1, "reported once");
         assert_eq!(spool.claim(at(1000), 9, LEASE, &|_| 9).await.expect("whole"), []);
     }
 }
@@ -392,8 +403,7 @@ async fn requests_of_many_at_once_are_all_kept<G: Ground>() {
             tokio::spawn(async move {
                 let keys: Vec<_> = new.deliveries.iter().map(|delivery| delivery.key).collect();
                 spool.accept(new.message, new.deliveries, new.body).await.expect("room");
-                let (first, second) =
-                    tokio::join!(spool.settle(keys[0], Settlement::Finished, vec![]), spool.requeue(keys[1], at(7)));
+                let (first, second) = tokio::join!(spool.settle(keys[0], Settlement::Finished, vec![]), spool.requeue(keys[1], at(7)));
                 assert_eq!((first, second), (Ok(()), Ok(())));
             })
         })

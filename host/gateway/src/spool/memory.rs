@@ -1,8 +1,8 @@
 //! A spool in memory, for tests: what it keeps outlives the spool over it, as a disk would, and it fails when told to.
 
+use super::SpoolError;
 use super::engine::{Engine, Limits, Opened};
 use super::tables::{Survives, Table, Tables, Visit, Write};
-use super::SpoolError;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;

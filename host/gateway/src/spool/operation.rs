@@ -97,7 +97,7 @@ impl<T: Tables> Shared<T> {
         };
         let Some(delivery) = waiting else { return self.finish(key, attempt) };
         let mut transaction = self.replace(&delivery)?;
-        transaction.writes.push(attempt);
+        drop(attempt);
         transaction.changes.push(Change::Free(key));
         Ok(transaction)
     }
@@ -190,9 +190,8 @@ impl<T: Tables> Shared<T> {
         let Some(record) = self.tables.read(Table::Messages, &key).map_err(fault)? else {
             return Ok(Err(broken("it is missing".into())));
         };
-        let message = stored::from_json(Table::Messages, &key, &record).and_then(|message: Message| {
-            if message.id == id { Ok(message) } else { Err(Broken::Content) }
-        });
+        let message = stored::from_json(Table::Messages, &key, &record)
+            .and_then(|message: Message| if message.id == id { Ok(message) } else { Err(Broken::Content) });
         Ok(message.map_err(|why| broken(why.to_string())))
     }
 
@@ -301,7 +300,7 @@ impl<T: Tables> Spool for Engine<T> {
     async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
         let prepared = notices.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         self.submit(key.id, 0, move |shared, _| {
-            let mut transaction = shared.settle(key, settlement).unwrap_or(Transaction { writes: vec![], changes: vec![], survives: Survives::Machine });
+            let mut transaction = shared.settle(key, settlement)?;
             for notice in prepared {
                 transaction.writes.extend(notice.writes);
                 transaction.changes.extend(notice.changes);

@@ -73,13 +73,7 @@ pub(super) fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], octets: &
 
 /// What the index knows of a delivery whose message has a body of `octets`.
 pub(super) fn entry(delivery: &Delivery, octets: u64) -> Entry {
-    Entry {
-        key: delivery.key,
-        next: delivery.next,
-        domain: delivery.domain.clone(),
-        octets,
-        held: delivery.standing != Standing::Due,
-    }
+    Entry { key: delivery.key, next: delivery.next, domain: delivery.domain.clone(), octets, held: delivery.standing != Standing::Due }
 }
 
 /// The record of a delivery.

@@ -1,7 +1,5 @@
 //! Scripted dialogs, one for every rule of the sending side.
 
-#![allow(clippy::indexing_slicing, reason = "a test that panics has failed, as it should")]
-
 use super::*;
 use crate::channel::{Level, Requirement, Tls, TlsVersion};
 use crate::mail::{BodyKind, Domain, Mailbox};

@@ -25,7 +25,9 @@ impl Content {
         match self.decoder.flaw() {
             Some(flaw) => Some(replies::of_flaw(flaw)),
             None if self.header.received > limits.hops_max => Some(replies::looping()),
-            None if self.header.octets > limits.header_octets_max || self.header.fields > limits.header_fields_max => Some(replies::header_too_big()),
+            None if self.header.octets > limits.header_octets_max || self.header.fields > limits.header_fields_max => {
+                Some(replies::header_too_big())
+            }
             None => None,
         }
     }
@@ -79,7 +81,13 @@ impl HeaderWatch {
 
 impl Session {
     /// Takes octets of content; what is behind its end is kept for the next command.
-    pub(super) fn take_content(&mut self, transaction: Transaction, mut content: Content, octets: &[u8], effects: &mut Vec<Effect>) -> State {
+    pub(super) fn take_content(
+        &mut self,
+        transaction: Transaction,
+        mut content: Content,
+        octets: &[u8],
+        effects: &mut Vec<Effect>,
+    ) -> State {
         let mut decoded = Vec::new();
         let result = content.decoder.decode(octets, &mut decoded);
         content.header.watch(&decoded);

@@ -21,7 +21,8 @@ impl Session {
             Line::TooLong | Line::Garbled => Err(CommandError::Unknown),
         };
         // L2-6. RFC 3207, 4: "530 Must issue a STARTTLS command first … to every command other than NOOP, EHLO, STARTTLS, or QUIT."
-        let allowed = matches!(command, Ok(Command::Noop | Command::Ehlo(_) | Command::StartTls | Command::Quit) | Err(CommandError::Foreign));
+        let allowed =
+            matches!(command, Ok(Command::Noop | Command::Ehlo(_) | Command::StartTls | Command::Quit) | Err(CommandError::Foreign));
         if self.must_secure() && !allowed {
             return self.refuse(state, replies::tls_first(), effects);
         }

@@ -204,7 +204,21 @@ fn a_failed_handshake_ends_the_connection() {
 #[test]
 fn l2_6_a_sor_wants_tls_first() {
     let sor = || Host::new(ReceiverRole::SecureOnly, false, Channel::plain());
-    for line in ["MAIL FROM:<a@b.test>", "RCPT TO:<user@example.test>", "DATA", "HELO x.test", "RSET", "VRFY x", "EXPN x", "HELP", "BDAT 5 LAST", "AUTH PLAIN", "JUNK", "", "MAIL FROM:<\0>"] {
+    for line in [
+        "MAIL FROM:<a@b.test>",
+        "RCPT TO:<user@example.test>",
+        "DATA",
+        "HELO x.test",
+        "RSET",
+        "VRFY x",
+        "EXPN x",
+        "HELP",
+        "BDAT 5 LAST",
+        "AUTH PLAIN",
+        "JUNK",
+        "",
+        "MAIL FROM:<\0>",
+    ] {
         let host = play(sor, format!("{line}\r\n").as_bytes());
         let tls_first = Reply::new(530, Some(EnhancedStatus::new(5, 7, 0)), "Must issue a STARTTLS command first");
         assert_eq!(host.replies, [tls_first], "{line:?}");
@@ -283,12 +297,24 @@ fn twenty_errors_are_enough() {
 #[test]
 fn nobody_relays_through_us() {
     for to in [
-        "victim@remote.test", "victim%remote.test@example.test", "remote.test!victim@example.test", "\"victim@remote.test\"@example.test",
-        "@example.test:victim@remote.test", "victim@[192.0.2.1]", "victim@localhost", "user@sub.example.test",
+        "victim@remote.test",
+        "victim%remote.test@example.test",
+        "remote.test!victim@example.test",
+        "\"victim@remote.test\"@example.test",
+        "@example.test:victim@remote.test",
+        "victim@[192.0.2.1]",
+        "victim@localhost",
+        "user@sub.example.test",
     ] {
         assert_eq!(after_hello(&format!("MAIL FROM:<a@probe.test>\r\nRCPT TO:<{to}>\r\n")), "250 550", "{to}");
     }
-    for to in ["victim%remote.test", "\"victim@remote.test\"", "victim@remote.test@example.test", "user@example.test\\@remote.test", "user@example.test:2525"] {
+    for to in [
+        "victim%remote.test",
+        "\"victim@remote.test\"",
+        "victim@remote.test@example.test",
+        "user@example.test\\@remote.test",
+        "user@example.test:2525",
+    ] {
         assert_eq!(after_hello(&format!("MAIL FROM:<a@probe.test>\r\nRCPT TO:<{to}>\r\n")), "250 501", "{to}");
     }
     for to in ["user@example.test", "USER@EXAMPLE.TEST", "Postmaster", "@x.test,@y.test:user@example.test"] {
@@ -304,7 +330,8 @@ fn recipients_are_counted_and_kept_once() {
     let mut host = Host::plain();
     host.send(format!("{HELLO}MAIL FROM:<>\r\n{many}").as_bytes());
     assert!(host.codes().ends_with("250 452"));
-    let twice = play(Host::plain, format!("{}RCPT TO:<user@example.test>\r\nDATA\r\nx\r\n.\r\n", TO_DATA.replace("DATA\r\n", "")).as_bytes());
+    let twice =
+        play(Host::plain, format!("{}RCPT TO:<user@example.test>\r\nDATA\r\nx\r\n.\r\n", TO_DATA.replace("DATA\r\n", "")).as_bytes());
     assert_eq!(twice.stored[0].0.recipients.len(), 1);
 }
 

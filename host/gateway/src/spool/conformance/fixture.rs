@@ -1,8 +1,8 @@
 //! Grounds to play on, and mail to play with.
 
-use crate::spool::tables::{Survives, Table, Tables, Write};
-use crate::spool::{LocalSpool, LocalTables, Limits, MemoryTables, NewMessage, Opened, Settlement, Spool};
 use crate::spool::Engine;
+use crate::spool::tables::{Survives, Table, Tables, Write};
+use crate::spool::{Limits, LocalSpool, LocalTables, MemoryTables, NewMessage, Opened, Settlement, Spool};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::channel::{Channel, Requirement};

@@ -60,9 +60,7 @@ async fn spool_rate() {
 }
 
 async fn drain(spool: Arc<LocalSpool>) {
-    while spool.counts().await.deliveries > 0 {
-        carry(&*spool).await;
-    }
+    while carry(&*spool).await {}
 }
 
 /// Octets of the blocks that files below `place` take.
@@ -76,14 +74,16 @@ fn octets_below(place: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// One delivery, as a worker does it.
-async fn carry(spool: &impl Spool) {
-    for delivery in spool.claim(at(10), 1, LEASE, &|_| usize::MAX).await.expect("whole") {
+/// One delivery, as a worker does it. Says whether there was one.
+async fn carry(spool: &impl Spool) -> bool {
+    let claimed = spool.claim(at(10), 1, LEASE, &|_| usize::MAX).await.expect("whole");
+    for delivery in &claimed {
         spool.message(delivery.key.id).await.expect("whole");
         spool.started(delivery.key, "mx.x.test", at(10)).await.expect("there");
         spool.body(delivery.key.id, 0, 1 << 20).await.expect("whole");
         spool.settle(delivery.key, Settlement::Finished, vec![]).await.expect("there");
     }
+    !claimed.is_empty()
 }
 
 /// R8: a start with 1,000,000 deferred deliveries; time until the spool can be used, and resident memory then.

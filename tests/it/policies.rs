@@ -1,0 +1,65 @@
+//! Content policies in a running gateway: what they say happens, what they do wrong defers (invariant 6), and nobody else notices.
+
+#[path = "../../host/policy/tests/it/guests.rs"]
+#[allow(dead_code, reason = "the guests of the policy host's own tests; some are for those alone")]
+mod guests;
+
+use anyhow::Result;
+use guests::{ADD_FIELD, PASS, QUARANTINE, policy};
+use secmx_lab::client::Client;
+use secmx_tests::Rig;
+use std::fs;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A gateway with one content policy whose `inspect` is this code.
+async fn rig(inspect: &str) -> Result<Rig> {
+    let mut rig = Rig::world().await?;
+    let file = rig.state().join("policy.wasm");
+    fs::write(&file, &policy("unnamed", "", inspect).component)?;
+    let entry = format!("[[policy]]\nname = \"under-test\"\nuse = \"{}\"\n", file.display());
+    rig.start("", &entry).await?;
+    Ok(rig)
+}
+
+/// Sends one message to the agency. Gives the reply to the end of data.
+async fn send(rig: &Rig) -> Result<String> {
+    let mut client = Client::connect(rig.listener("public")?).await?;
+    client.command("EHLO probe.test").await?;
+    client.transact("a@probe.test", &["ana@agency.test"], "Subject: s\r\n\r\nbody").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_reaches_the_recipient_and_nothing_else_changes() -> Result<()> {
+    let rig = rig(&format!("{ADD_FIELD} {PASS}")).await?;
+    assert!(send(&rig).await?.starts_with("250"));
+    let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
+    let text = String::from_utf8_lossy(&taken[0].content).into_owned();
+    assert!(text.ends_with("+0000\r\nX-Policy: one\r\nSubject: s\r\n\r\nbody\r\n"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_quarantined_is_taken_and_kept() -> Result<()> {
+    let rig = rig(QUARANTINE).await?;
+    assert!(send(&rig).await?.starts_with("250"));
+    rig.event("message.quarantined", |event| event["code"] == "policy.word").await?;
+    assert_eq!(rig.gateway()?.spool().counts().await.messages, 1);
+    assert!(rig.inside.messages().is_empty());
+    Ok(())
+}
+
+/// Invariant 6: a trap is 451 4.3.0, nothing is stored, and the process lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_makes_mail_wait() -> Result<()> {
+    for fault in ["unreachable", "(loop (br 0)) unreachable"] {
+        let rig = rig(fault).await?;
+        assert!(send(&rig).await?.starts_with("451 4.3.0"), "{fault}");
+        rig.event("policy.fault", |event| event["policy"] == "under-test").await?;
+        assert_eq!(rig.gateway()?.spool().counts().await.messages, 0);
+        let mut client = Client::connect(rig.listener("public")?).await?;
+        assert!(client.command("EHLO probe.test").await?.starts_with("250"), "the gateway goes on");
+    }
+    Ok(())
+}
