@@ -57,6 +57,8 @@ pub enum ForwardPath {
 pub enum CommandError {
     /// No such verb.
     Unknown,
+    /// A verb of an extension that is not offered (RFC 5321, 4.2.4: 502).
+    NotOffered,
     /// Another protocol: a browser, or the header of a message that lost its DATA. Whoever speaks it must not go on.
     Foreign,
     /// The argument does not have the shape it must have.
@@ -91,6 +93,7 @@ impl Command {
             b"EXPN" => text(argument).map(|_| Self::Expn),
             b"HELP" => text(argument).map(|_| Self::Help),
             b"GET" | b"POST" | b"HEAD" | b"PUT" | b"CONNECT" | b"OPTIONS" | b"DELETE" | b"PATCH" | b"TRACE" => Err(CommandError::Foreign),
+            b"AUTH" | b"BDAT" | b"ETRN" | b"ATRN" | b"TURN" => Err(CommandError::NotOffered),
             verb if is_field_name(verb) => Err(CommandError::Foreign),
             _ => Err(CommandError::Unknown),
         }

@@ -4,7 +4,7 @@ use super::worker;
 use crate::clock::Clock;
 use crate::generation::Current;
 use crate::log::Log;
-use crate::spool::Spool;
+use crate::spool::{SetAside, Spool};
 use secmx_core::mail::MailDomain;
 use secmx_core::queue::Delivery;
 use secmx_core::report::Event;
@@ -72,7 +72,11 @@ impl Courier {
 
     /// What is due now and whose destination has a share left.
     async fn claim(&self, limit: usize, shares: &Shares) -> Vec<Delivery> {
-        match self.spool.claim(self.clock.now(), limit, LEASE, &|domain| shares.left(domain)).await {
+        let claimed = self.spool.claim(self.clock.now(), limit, LEASE, &|domain| shares.left(domain)).await;
+        for SetAside { key: record, detail } in self.spool.set_aside().await {
+            self.log.write(&Event::SetAside { record, detail });
+        }
+        match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
                 self.log.write(&Event::SpoolFailed { detail: error.to_string() });

@@ -3,6 +3,9 @@
 //! Bodies are kept apart from their keys, so that compaction does not copy them. One process at a time has the database open
 //! (durability rule 7). A database that failed to write says so to every later commit; it is never talked into going on (rule 3).
 
+mod reclaim;
+
+use self::reclaim::{ANCHOR, Reclaimer};
 use super::SpoolError;
 use super::engine::{Engine, Limits, Opened};
 use super::tables::{Survives, Table, Tables, Visit, Write};
@@ -39,10 +42,12 @@ const CACHE_OCTETS: u64 = 32 * MIB;
 
 /// Records on disk.
 pub struct LocalTables {
+    /// First, so that it has stopped when the database closes.
+    reclaimer: Reclaimer,
     database: Database,
     /// In the order of [`Table::ALL`].
     keyspaces: [Keyspace; Table::ALL.len()],
-    /// Held as long as this value lives.
+    /// Held as long as this value lives: the database's own lock does not cover the making of it.
     _lock: File,
 }
 
@@ -66,7 +71,8 @@ impl LocalTables {
             sync_names(directory)?;
         }
         let (database, keyspaces) = database(&store)?;
-        Ok(Self { database, keyspaces, _lock: lock })
+        let reclaimer = Reclaimer::start(keyspaces[Table::Chunks as usize].clone())?;
+        Ok(Self { reclaimer, database, keyspaces, _lock: lock })
     }
 
     fn keyspace(&self, table: Table) -> &Keyspace {
@@ -111,7 +117,12 @@ impl Tables for LocalTables {
         for Write { table, key, value } in batch {
             match value {
                 Some(value) => writes.insert(self.keyspace(table), key, value),
-                None => writes.remove(self.keyspace(table), key),
+                None => {
+                    writes.remove(self.keyspace(table), key);
+                    if table == Table::Chunks {
+                        self.reclaimer.deleted();
+                    }
+                }
             }
         }
         writes.commit().map_err(to_io)
@@ -124,7 +135,7 @@ impl Tables for LocalTables {
     fn scan(&self, table: Table, from: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
         for record in self.keyspace(table).range(from..) {
             let (key, value) = record.into_inner().map_err(to_io)?;
-            if visit(&key, &value).is_break() {
+            if *key != *ANCHOR && visit(&key, &value).is_break() {
                 break;
             }
         }

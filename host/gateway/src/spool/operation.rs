@@ -97,7 +97,7 @@ impl<T: Tables> Shared<T> {
         };
         let Some(delivery) = waiting else { return self.finish(key, attempt) };
         let mut transaction = self.replace(&delivery)?;
-        drop(attempt);
+        transaction.writes.push(attempt);
         transaction.changes.push(Change::Free(key));
         Ok(transaction)
     }

@@ -75,7 +75,7 @@ pub(super) fn line_too_long() -> Reply {
 }
 
 pub(super) fn garbled() -> Reply {
-    reply(500, (5, 5, 2), "Lines end in CRLF and hold no CR, LF or NUL")
+    reply(501, (5, 5, 2), "Lines end in CRLF and hold no CR, LF or NUL")
 }
 
 pub(super) fn early_talker() -> Reply {
@@ -137,6 +137,7 @@ pub(super) fn our_fault() -> Reply {
 
 pub(super) fn of_error(error: CommandError) -> Reply {
     match error {
+        CommandError::NotOffered => not_offered(),
         CommandError::Unknown => reply(500, (5, 5, 1), "Command not recognised"),
         CommandError::Foreign => foreign(),
         CommandError::Argument => reply(501, (5, 5, 4), "Malformed argument"),

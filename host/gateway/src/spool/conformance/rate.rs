@@ -56,6 +56,8 @@ async fn spool_rate() {
             drain.await.expect("no panic");
         }
         println!("drained in {:?}; {} MiB on disk", began.elapsed(), octets_below(ground.0.path()) >> 20);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        println!("{} MiB on disk after a quiet while", octets_below(ground.0.path()) >> 20);
     }
 }
 
