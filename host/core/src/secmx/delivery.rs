@@ -9,13 +9,14 @@ use super::route::{Candidate, Route};
 use crate::channel::{Requirement, TlsUse};
 use crate::mail::Mailbox;
 use crate::report::{Cause, Failure, Reply};
-use crate::role::SenderRole;
 use crate::ruling::{Exhausted, Plan};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// How long TLS is tried across the hosts before plaintext is, where plaintext may be: "capped at 5 hosts / 60 s" (decision 3).
+/// "TLS-first across the MX list is capped at 5 hosts / 60 s" (decision 3). Hosts behind the cap are tried after plaintext to those before
+/// it, each with TLS first: the cap delays no mail and loses no host.
 const TLS_FIRST: Duration = Duration::from_secs(60);
+const TLS_FIRST_HOSTS: usize = 5;
 
 /// What became of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +81,32 @@ impl Verdict {
 /// A run under way.
 #[derive(Debug, Clone)]
 pub struct Run {
+    exchangers: Vec<Exchanger>,
     secure: VecDeque<Candidate>,
-    plain: VecDeque<usize>,
-    /// Exchangers that TLS was tried with and was the trouble, and whether it was merely not offered.
+    plain: Vec<usize>,
+    /// Exchangers whose last word was trouble with TLS, and whether it was merely not offered.
     fallible: Vec<(usize, bool)>,
+    tls_first: TlsFirst,
     waiting: Vec<Mailbox>,
     fates: Vec<(Mailbox, Fate)>,
     evidence: Vec<Failure>,
-    /// What discovery said for certain; `None` when it could not tell.
+    /// Discovery told everything, and every host of it is in the run.
     certain: bool,
     exhausted: Exhaustion,
+}
+
+/// How far TLS was tried with the hosts that may also get plaintext.
+#[derive(Debug, Clone, Default)]
+struct TlsFirst {
+    hosts: BTreeSet<usize>,
+    /// When the first of them was tried, since the run began.
+    began: Option<Duration>,
+}
+
+impl TlsFirst {
+    fn is_over(&self, elapsed: Duration) -> bool {
+        self.hosts.len() >= TLS_FIRST_HOSTS || self.began.is_some_and(|began| elapsed.saturating_sub(began) > TLS_FIRST)
+    }
 }
 
 /// What happens when nothing is left to try.
@@ -105,13 +122,15 @@ impl Run {
     pub fn new(route: Route, plan: Plan, discovery: &Discovery, recipients: &[Mailbox]) -> Self {
         let certain = |kind| matches!(kind, AnswerKind::Found | AnswerKind::None | AnswerKind::Denied);
         Self {
+            exchangers: discovery.exchangers.clone(),
             secure: route.secure.into(),
-            plain: route.plain.into(),
+            plain: route.plain,
             fallible: Vec::new(),
+            tls_first: TlsFirst::default(),
             waiting: recipients.to_vec(),
             fates: Vec::new(),
             evidence: Vec::new(),
-            certain: certain(discovery.secmx) && certain(discovery.mx),
+            certain: certain(discovery.secmx) && certain(discovery.mx) && discovery.complete && !route.cut,
             exhausted: Exhaustion { nothing: nothing_to_try(&plan, discovery), plan },
         }
     }
@@ -124,24 +143,36 @@ impl Run {
     /// What to do after `elapsed` of this run.
     pub fn next(&mut self, elapsed: Duration) -> Next {
         if !self.waiting.is_empty() {
-            let out_of_time = elapsed > TLS_FIRST && !self.fallible.is_empty() && !self.plain.is_empty();
-            if let Some(candidate) = self.secure.pop_front().filter(|_| !out_of_time).or_else(|| self.next_plain()) {
+            // L2-2: "No plaintext while a secure candidate is untried", but for the bounds of decision 3, which are about hosts that may
+            // get plaintext; any other one always comes before it.
+            let bounded = self.secure.iter().all(|candidate| self.plain.contains(&candidate.exchanger));
+            let early = if bounded && self.tls_first.is_over(elapsed) { self.next_plain() } else { None };
+            if let Some(candidate) = early.or_else(|| self.next_secure(elapsed)).or_else(|| self.next_plain()) {
                 return Next::Try(candidate);
             }
         }
         Next::Finished(self.verdict())
     }
 
+    fn next_secure(&mut self, elapsed: Duration) -> Option<Candidate> {
+        let candidate = self.secure.pop_front()?;
+        if self.plain.contains(&candidate.exchanger) {
+            self.tls_first.hosts.insert(candidate.exchanger);
+            self.tls_first.began.get_or_insert(elapsed);
+        }
+        Some(candidate)
+    }
+
     /// The next host that may get the message in the clear: TLS was tried with it, on a connection of its own, and was the trouble
     /// (L1-2, L1-3, L1-4). A host that could not be reached, or that wants TLS, is not asked again.
     fn next_plain(&mut self) -> Option<Candidate> {
-        while let Some(exchanger) = self.plain.pop_front() {
-            if let Some((_, not_offered)) = self.fallible.iter().find(|(index, _)| *index == exchanger) {
-                let tls = if *not_offered { TlsUse::Offered } else { TlsUse::Without };
-                return Some(Candidate { exchanger, tls, requirement: Requirement::NONE });
-            }
-        }
-        None
+        let untried = |index: &usize| self.secure.iter().any(|candidate| candidate.exchanger == *index);
+        let not_offered = |index: &usize| self.fallible.iter().find(|(host, _)| host == index).map(|(_, not_offered)| *not_offered);
+        let (place, tls) = self.plain.iter().enumerate().filter(|(_, index)| !untried(index)).find_map(|(place, index)| {
+            let tls = if not_offered(index)? { TlsUse::Offered } else { TlsUse::Without };
+            Some((place, tls))
+        })?;
+        Some(Candidate { exchanger: self.plain.remove(place), tls, requirement: Requirement::NONE })
     }
 
     /// Takes what became of the candidate that was last to be tried.
@@ -161,8 +192,12 @@ impl Run {
     }
 
     fn failed(&mut self, candidate: &Candidate, failure: Failure) {
+        self.fallible.retain(|(host, _)| *host != candidate.exchanger);
         if failure.cause.is_tls() {
             self.fallible.push((candidate.exchanger, failure.cause == Cause::TlsNotOffered));
+        }
+        if failure.cause == Cause::LoopsToUs {
+            self.keep_before(candidate.exchanger);
         }
         // A fault of ours would only repeat itself with every host.
         if matches!(failure.cause, Cause::Fault(_)) {
@@ -171,9 +206,19 @@ impl Run {
         self.evidence.push(failure);
     }
 
+    /// The loop rule for a host that turned out to be this gateway when its address was known: what is not more preferred goes (D-8).
+    fn keep_before(&mut self, own: usize) {
+        let Some(own) = self.exchangers.get(own) else { return };
+        let stays =
+            |index: usize| self.exchangers.get(index).is_some_and(|host| host.is_srv() != own.is_srv() || host.preference < own.preference);
+        self.secure.retain(|candidate| stays(candidate.exchanger));
+        self.plain.retain(|index| stays(*index));
+    }
+
     /// One recipient's result of a transaction. Once content went out there is no other host for it in this run (L1-4).
     fn settle(&mut self, to: Mailbox, result: Result<Reply, Failure>) {
-        self.waiting.retain(|waiting| *waiting != to);
+        let Some(place) = self.waiting.iter().position(|waiting| *waiting == to) else { return };
+        self.waiting.remove(place);
         let fate = match result {
             Ok(reply) => Fate::Delivered(reply),
             Err(failure) => {
@@ -185,7 +230,9 @@ impl Run {
     }
 
     fn verdict(&mut self) -> Verdict {
-        let proved = self.certain && self.evidence.iter().all(|failure| failure.cause.is_proof_of_absence());
+        // A host that is this gateway is no host of the domain: "nothing left = none" (D-8).
+        let is_proof = |cause: &Cause| cause.is_proof_of_absence() || *cause == Cause::LoopsToUs;
+        let proved = self.certain && self.evidence.iter().all(|failure| is_proof(&failure.cause));
         let plan = &self.exhausted.plan;
         let end = if proved { &plan.when_proved } else { &plan.when_unknown };
         let failure = self.evidence.iter().rev().max_by_key(|failure| telling(&failure.cause));
@@ -230,9 +277,8 @@ fn nothing_to_try(plan: &Plan, discovery: &Discovery) -> Cause {
         (AnswerKind::Unknown, _) => Cause::DnsUnknown("whether the domain has SecMX hosts could not be told".into()),
         (_, AnswerKind::Unknown) => Cause::DnsUnknown("the hosts of the domain could not be told".into()),
         _ if discovery.loops_to_us => Cause::LoopsToUs,
-        _ if discovery.exchangers.iter().any(|exchanger: &Exchanger| exchanger.port != 0) && plan.role == SenderRole::SecureOnly => {
-            Cause::NoSecureExchanger(reason)
-        }
+        _ if !discovery.exchangers.is_empty() => Cause::NoSecureExchanger(reason),
+        _ if !discovery.complete => Cause::NoSecureExchanger(discovery.notes.join("; ")),
         (_, AnswerKind::Denied) => Cause::NullMx,
         _ => Cause::NoExchanger,
     }

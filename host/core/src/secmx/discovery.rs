@@ -129,6 +129,10 @@ pub struct Discovery {
     pub mx: AnswerKind,
     /// Candidates: SRV hosts, then MX hosts, each in the order drawn for this attempt.
     pub exchangers: Vec<Exchanger>,
+    /// Host names that SRV names, whether or not they are candidates: what is published as secure stays so (decision 2).
+    pub published: Vec<Domain>,
+    /// No limit of ours left a host out, so that the candidates are all there is (decision 7, invariant 5).
+    pub complete: bool,
     /// The loop rule left nothing of what MX named (RFC 5321, 5.1).
     pub loops_to_us: bool,
     /// What was left out or odd, in words.
@@ -144,18 +148,22 @@ pub fn srv_owner(domain: &Domain) -> String {
     format!("_secmx._tcp.{domain}")
 }
 
-/// Exchangers of a domain. Weights are drawn here, so every delivery attempt asks anew (D-3).
+/// Exchangers of a domain, each name and port once. Weights are drawn here, so every delivery attempt asks anew (D-3).
 pub fn discover(domain: &Domain, findings: &Findings, own: &Own, limits: &Limits, draw: &mut Draw<'_>) -> Discovery {
-    let mut notes = Vec::new();
-    let (secmx, mut exchangers) = secmx_hosts(&findings.srv, own, limits, draw, &mut notes);
-    let (mx, hosts, loops_to_us) = mx_hosts(domain, findings, own, limits, draw, &mut notes);
-    for host in hosts {
-        let known = |exchanger: &Exchanger| exchanger.name == host.name && exchanger.port == host.port && exchanger.source == host.source;
-        if !exchangers.iter().any(known) {
+    let mut sieve = Sieve { own, limits, notes: Vec::new(), complete: true };
+    let (secmx, srv_hosts) = secmx_hosts(&findings.srv, &mut sieve, draw);
+    let (mx, mx_hosts, loops_to_us) = mx_hosts(domain, findings, &mut sieve, draw);
+    let mut exchangers: Vec<Exchanger> = Vec::new();
+    for host in srv_hosts.into_iter().chain(mx_hosts) {
+        if !exchangers.iter().any(|known| known.name == host.name && known.port == host.port) {
             exchangers.push(host);
         }
     }
-    Discovery { secmx, mx, exchangers, loops_to_us, notes }
+    let published = match &findings.srv {
+        Answer::Found(records) => records.iter().filter_map(|record| record.target.clone()).collect(),
+        _ => Vec::new(),
+    };
+    Discovery { secmx, mx, exchangers, published, complete: sieve.complete, loops_to_us, notes: sieve.notes }
 }
 
 /// The one exchanger of an address literal: no SRV is asked for (D-1).
@@ -173,12 +181,12 @@ pub fn configured(next_hop: &str) -> Option<Discovery> {
             (ExchangerName::Domain(Domain::parse(host).ok()?), port.parse().ok()?)
         }
     };
-    Some(only(exchanger(name, port, Source::Configured, 0)))
+    (port != 0).then(|| only(exchanger(name, port, Source::Configured, 0)))
 }
 
 fn only(exchanger: Exchanger) -> Discovery {
-    let exchangers = vec![exchanger];
-    Discovery { secmx: AnswerKind::None, mx: AnswerKind::None, exchangers, loops_to_us: false, notes: Vec::new() }
+    let (secmx, mx, exchangers) = (AnswerKind::None, AnswerKind::None, vec![exchanger]);
+    Discovery { secmx, mx, exchangers, published: Vec::new(), complete: true, loops_to_us: false, notes: Vec::new() }
 }
 
 fn exchanger(name: ExchangerName, port: u16, source: Source, preference: u16) -> Exchanger {
@@ -186,41 +194,70 @@ fn exchanger(name: ExchangerName, port: u16, source: Source, preference: u16) ->
     Exchanger { name, port, source, preference, dnssec_secure: false, expected }
 }
 
+/// What keeps records from being used, and the account of what it kept.
+struct Sieve<'a> {
+    own: &'a Own,
+    limits: &'a Limits,
+    notes: Vec<String>,
+    complete: bool,
+}
+
+impl Sieve<'_> {
+    /// The loop rule (D-8). RFC 5321, 5.1: "If a matching record is found, all records at that preference level and higher-numbered ones
+    /// MUST be discarded from consideration." Says whether there was a matching record.
+    fn before_us<T>(&mut self, records: &mut Vec<T>, name: impl Fn(&T) -> Option<&Domain>, preference: impl Fn(&T) -> u16) -> bool {
+        let ours = |record: &&T| name(record).is_some_and(|name| self.own.names.contains(name));
+        let Some(own) = records.iter().filter(ours).map(&preference).min() else { return false };
+        let before = records.len();
+        records.retain(|record| preference(record) < own);
+        self.notes.push(format!("this gateway is among the hosts: {} that are not more preferred are left out", before - records.len()));
+        true
+    }
+
+    /// Whether an SRV record can be used (D-4, D-5).
+    fn admits(&mut self, record: &SrvRecord) -> bool {
+        match &record.target {
+            None => self.notes.push("an SRV record with target `.` stands among others and is skipped".into()),
+            Some(target) if record.port == 0 => self.notes.push(format!("SRV {target} names port 0 and is skipped")),
+            Some(target) if !self.limits.ports.contains(&record.port) => {
+                self.complete = false;
+                self.notes.push(format!("SRV {target} names port {}, which is not in `send.ports`, and is skipped", record.port));
+            }
+            Some(_) => return true,
+        }
+        false
+    }
+
+    /// "At most 20 records used" (D-9).
+    fn bound<T>(&mut self, records: &mut Vec<T>, kind: &str) {
+        let most = self.limits.records_max;
+        if records.len() > most {
+            self.complete = false;
+            self.notes.push(format!("{} of {} {kind} records are left out", records.len() - most, records.len()));
+            records.truncate(most);
+        }
+    }
+}
+
 /// SRV hosts, lowest priority first, "the whole level before the next" (D-2).
-fn secmx_hosts(
-    answer: &Answer<SrvRecord>,
-    own: &Own,
-    limits: &Limits,
-    draw: &mut Draw<'_>,
-    notes: &mut Vec<String>,
-) -> (AnswerKind, Vec<Exchanger>) {
+fn secmx_hosts(answer: &Answer<SrvRecord>, sieve: &mut Sieve<'_>, draw: &mut Draw<'_>) -> (AnswerKind, Vec<Exchanger>) {
     let Answer::Found(records) = answer else { return (answer.kind(), Vec::new()) };
     // RFC 2782: "A Target of '.' means that the service is decidedly not available at this domain" — when it is the only record (D-5).
     if let [SrvRecord { target: None, .. }] = records.as_slice() {
         return (AnswerKind::Denied, Vec::new());
     }
-    let usable = records.iter().filter(|record| is_usable(record, limits, notes)).cloned().collect::<Vec<_>>();
-    let mut ordered = in_srv_order(usable, draw);
-    bound(&mut ordered, limits.records_max, "SRV", notes);
-    let ours = |record: &SrvRecord| record.target.as_ref().is_some_and(|target| own.names.contains(target));
-    before_us(&mut ordered, ours, |record| record.priority, notes);
+    // Before anything else: our own record counts for the loop rule even where it could not be used.
+    let mut records = records.clone();
+    sieve.before_us(&mut records, |record| record.target.as_ref(), |record| record.priority);
+    records.retain(|record| sieve.admits(record));
+    let mut ordered = in_srv_order(records, draw);
+    sieve.bound(&mut ordered, "SRV");
     let hosts: Vec<_> = ordered
         .into_iter()
         .filter_map(|record| Some(exchanger(ExchangerName::Domain(record.target?), record.port, Source::SecmxSrv, record.priority)))
         .collect();
-    (if hosts.is_empty() { AnswerKind::None } else { AnswerKind::Found }, hosts)
-}
-
-fn is_usable(record: &SrvRecord, limits: &Limits, notes: &mut Vec<String>) -> bool {
-    match &record.target {
-        None => notes.push("an SRV record with target `.` stands among others and is skipped".into()),
-        Some(target) if record.port == 0 => notes.push(format!("SRV {target} names port 0 and is skipped")),
-        Some(target) if !limits.ports.contains(&record.port) => {
-            notes.push(format!("SRV {target} names port {}, which is not in `send.ports`, and is skipped", record.port));
-        }
-        Some(_) => return true,
-    }
-    false
+    // A host that a limit of ours left out is published all the same.
+    (if hosts.is_empty() && sieve.complete { AnswerKind::None } else { AnswerKind::Found }, hosts)
 }
 
 /// RFC 2782: priorities in order, and within one the weighted draw: "arrange all SRV RRs (that have not been ordered yet) in any order,
@@ -244,40 +281,33 @@ fn in_srv_order(mut records: Vec<SrvRecord>, draw: &mut Draw<'_>) -> Vec<SrvReco
 }
 
 /// MX hosts in order, the domain itself where there is no MX, and whether the loop rule left nothing.
-fn mx_hosts(
-    domain: &Domain,
-    findings: &Findings,
-    own: &Own,
-    limits: &Limits,
-    draw: &mut Draw<'_>,
-    notes: &mut Vec<String>,
-) -> (AnswerKind, Vec<Exchanger>, bool) {
-    let records = match &findings.mx {
-        Answer::Found(records) => records,
+fn mx_hosts(domain: &Domain, findings: &Findings, sieve: &mut Sieve<'_>, draw: &mut Draw<'_>) -> (AnswerKind, Vec<Exchanger>, bool) {
+    let (mut ordered, source) = match &findings.mx {
+        // RFC 7505, 3: "a single MX RR … with an RDATA section consisting of preference number 0 and a zero-length label".
+        Answer::Found(records) if matches!(records.as_slice(), [MxRecord { exchange: None, .. }]) => {
+            return (AnswerKind::Denied, Vec::new(), false);
+        }
+        Answer::Found(records) => {
+            if records.iter().any(|record| record.exchange.is_none()) {
+                sieve.notes.push("an MX record with exchange `.` stands among others and is skipped".into());
+            }
+            (in_mx_order(records, draw), Source::Mx)
+        }
         // RFC 5321, 5.1: "If an empty list of MXs is returned, the address is treated as if it was associated with an implicit MX RR,
         // with a preference of 0, pointing to that host."
-        Answer::None if matches!(findings.address, Answer::Found(_)) => {
-            let host = exchanger(ExchangerName::Domain(domain.clone()), limits.mx_port, Source::AddressRecord, 0);
-            return if own.names.contains(domain) { (AnswerKind::Found, Vec::new(), true) } else { (AnswerKind::Found, vec![host], false) };
-        }
+        Answer::None if matches!(findings.address, Answer::Found(_)) => (vec![(0, domain.clone())], Source::AddressRecord),
         Answer::None => return (findings.address.kind(), Vec::new(), false),
         other => return (other.kind(), Vec::new(), false),
     };
-    // RFC 7505, 3: "a single MX RR … with an RDATA section consisting of preference number 0 and a zero-length label".
-    if let [MxRecord { exchange: None, .. }] = records.as_slice() {
-        return (AnswerKind::Denied, Vec::new(), false);
-    }
-    let mut ordered = in_mx_order(records, draw);
-    bound(&mut ordered, limits.records_max, "MX", notes);
-    let ours = |(_, exchange): &(u16, Domain)| own.names.contains(exchange);
-    let loops = ordered.iter().any(ours);
-    before_us(&mut ordered, ours, |(preference, _)| *preference, notes);
-    let hosts: Vec<_> = ordered
-        .into_iter()
-        .map(|(preference, exchange)| exchanger(ExchangerName::Domain(exchange), limits.mx_port, Source::Mx, preference))
-        .collect();
-    let loops_to_us = loops && hosts.is_empty();
-    (AnswerKind::Found, hosts, loops_to_us)
+    let listed = sieve.before_us(&mut ordered, |(_, exchange)| Some(exchange), |(preference, _)| *preference);
+    sieve.bound(&mut ordered, "MX");
+    let port = sieve.limits.mx_port;
+    let named = ordered.into_iter().map(|(preference, exchange)| exchanger(ExchangerName::Domain(exchange), port, source, preference));
+    let hosts: Vec<_> = named.collect();
+    // "Nothing left = none" (D-8).
+    let kind = if hosts.is_empty() { AnswerKind::None } else { AnswerKind::Found };
+    let loops_to_us = listed && hosts.is_empty();
+    (kind, hosts, loops_to_us)
 }
 
 /// RFC 5321, 5.1: "MX records with the lowest preference … the sender-SMTP MUST randomize them to spread the load".
@@ -286,20 +316,4 @@ fn in_mx_order(records: &[MxRecord], draw: &mut Draw<'_>) -> Vec<(u16, Domain)> 
     let mut drawn: Vec<_> = named.map(|(preference, exchange)| (preference, draw(u32::MAX), exchange)).collect();
     drawn.sort_by_key(|(preference, number, _)| (*preference, *number));
     drawn.into_iter().map(|(preference, _, exchange)| (preference, exchange)).collect()
-}
-
-fn bound<T>(records: &mut Vec<T>, most: usize, kind: &str, notes: &mut Vec<String>) {
-    if records.len() > most {
-        notes.push(format!("{} of {} {kind} records are left out", records.len() - most, records.len()));
-        records.truncate(most);
-    }
-}
-
-/// The loop rule: our own host, and all that is not more preferred, goes (D-8; RFC 5321, 5.1).
-fn before_us<T>(records: &mut Vec<T>, ours: impl Fn(&T) -> bool, preference: impl Fn(&T) -> u16, notes: &mut Vec<String>) {
-    if let Some(own) = records.iter().filter(|record| ours(record)).map(&preference).min() {
-        let before = records.len();
-        records.retain(|record| preference(record) < own);
-        notes.push(format!("this gateway is among the hosts: {} that are not more preferred are left out", before - records.len()));
-    }
 }

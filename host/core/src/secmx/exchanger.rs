@@ -66,6 +66,11 @@ impl Exchanger {
         }
     }
 
+    /// Whether the domain publishes it as secure.
+    pub fn is_srv(&self) -> bool {
+        matches!(self.source, Source::SecmxSrv | Source::SmtpTlsSrv)
+    }
+
     /// Whether the operator named it, rather than a stranger's DNS.
     pub fn is_configured(&self) -> bool {
         self.source == Source::Configured
@@ -74,9 +79,6 @@ impl Exchanger {
     /// What the host itself stands for: "Never plaintext to an SRV host. A published SecMX host is by definition secure" (profile,
     /// decision 2).
     pub fn floor(&self) -> Requirement {
-        match self.source {
-            Source::SecmxSrv | Source::SmtpTlsSrv => Requirement::at_least(Level::Encrypted),
-            Source::Mx | Source::AddressRecord | Source::Configured => Requirement::NONE,
-        }
+        if self.is_srv() { Requirement::at_least(Level::Encrypted) } else { Requirement::NONE }
     }
 }

@@ -5,17 +5,15 @@
 //! (L2-2), never plaintext to an SRV host (decision 2), never under a secure-only role (L2-4), and nothing at all on a bogus answer (S-3).
 
 use super::discovery::{AnswerKind, Discovery};
-use super::exchanger::{Exchanger, Source};
+use super::exchanger::{Exchanger, ExchangerName, Source};
 use crate::channel::{Level, Requirement, TlsUse};
 use crate::role::SenderRole;
 use crate::ruling::Plan;
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// Connections of one run, whatever was published.
+/// Exchangers of one run, whatever was published.
 const HOSTS_MAX: usize = 10;
-
-/// MX hosts that are tried with TLS before plaintext to one of them: "capped at 5 hosts" (decision 3).
-const TLS_FIRST_MAX: usize = 5;
 
 /// One connection to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +55,12 @@ impl std::error::Error for BadPlan {}
 /// Connections to try, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
-    /// Over TLS. All of them come before any of `plain`, wherever the plan had them.
+    /// Over TLS, in the order of the plan. They come before any of `plain`, wherever the plan had that, within the bounds of decision 3.
     pub(super) secure: Vec<Candidate>,
     /// Exchangers that may get the message in the clear once TLS with them was tried and was the trouble.
     pub(super) plain: Vec<usize>,
+    /// The plan named more hosts than one run tries.
+    pub(super) cut: bool,
 }
 
 impl Route {
@@ -75,33 +75,42 @@ impl Route {
             if discovery.secmx == AnswerKind::Bogus && exchanger.source != Source::Configured {
                 continue;
             }
-            let mut requirement = Requirement::at_least(step.at_least).join(floors.level).join(exchanger.floor());
+            let host = exchanger.floor().join(published_floor(exchanger, discovery));
+            let mut requirement = Requirement::at_least(step.at_least).join(floors.level).join(host);
             if role == SenderRole::SecureOnly || !floors.plaintext {
                 requirement = requirement.join(Requirement::at_least(Level::Encrypted));
             }
             route.add(index, exchanger, requirement);
         }
-        if !route.plain.is_empty() {
-            let is_mx = |candidate: &Candidate| route.plain.contains(&candidate.exchanger);
-            let spare: Vec<_> = route.secure.iter().filter(|candidate| is_mx(candidate)).skip(TLS_FIRST_MAX).copied().collect();
-            route.plain.retain(|index| !spare.iter().any(|candidate| candidate.exchanger == *index));
-            route.secure.retain(|candidate| !spare.contains(candidate));
-        }
         Ok(route)
     }
 
     fn add(&mut self, index: usize, exchanger: &Exchanger, requirement: Requirement) {
+        let known = |candidate: &Candidate| candidate.exchanger == index;
+        if self.hosts() >= HOSTS_MAX && !self.secure.iter().any(known) {
+            self.cut = true;
+            return;
+        }
         let tls = if exchanger.implicit_tls() { TlsUse::Implicit } else { TlsUse::Required };
         let candidate = Candidate { exchanger: index, tls, requirement: requirement.join(Requirement::at_least(Level::Encrypted)) };
-        let full = self.secure.len() >= HOSTS_MAX;
-        match self.secure.iter_mut().find(|known| known.exchanger == index) {
-            // A second step for the same host means "as well, less strictly": the TLS attempt serves both.
-            Some(known) => known.requirement = known.requirement.min(candidate.requirement),
-            None if full => return,
-            None => self.secure.push(candidate),
+        // What fails an earlier step that asks for as little fails this one too.
+        if !self.secure.iter().any(|earlier| known(earlier) && earlier.requirement <= candidate.requirement) {
+            self.secure.push(candidate);
         }
         if requirement == Requirement::NONE && !self.plain.contains(&index) {
             self.plain.push(index);
         }
+    }
+
+    fn hosts(&self) -> usize {
+        self.secure.iter().map(|candidate| candidate.exchanger).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// "Never plaintext to an SRV host" (decision 2), also where MX names the same host.
+fn published_floor(exchanger: &Exchanger, discovery: &Discovery) -> Requirement {
+    match &exchanger.name {
+        ExchangerName::Domain(name) if discovery.published.contains(name) => Requirement::at_least(Level::Encrypted),
+        ExchangerName::Domain(_) | ExchangerName::Address(_) => Requirement::NONE,
     }
 }
