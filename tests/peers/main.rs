@@ -226,3 +226,41 @@ fn signals_do_what_operators_expect() -> Result<()> {
     ensure!(gateway.exit_code()? == Some(0), "{}", gateway.log());
     Ok(())
 }
+
+/// R7: when the disk is nearly full the client hears 452 4.3.1, and when there is room again, 250.
+#[test]
+fn r7_a_full_disk_is_said_and_heals() -> Result<()> {
+    let world = World::new()?;
+    let state = world.directory.path().join("state");
+    fs::create_dir(&state)?;
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=330m", "tmpfs"]).arg(&state).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("skipped: a file system of its own needs root");
+        return Ok(());
+    }
+    let result = fill_and_heal(&world, &state);
+    Command::new("umount").arg("-l").arg(&state).status()?;
+    result
+}
+
+fn fill_and_heal(world: &World, state: &Path) -> Result<()> {
+    let config = world.config("deliver_to = \"smtp://127.0.0.1:9\"", "")?;
+    let mut gateway = Process::serve(&config)?;
+    let inside = gateway.listener("inside")?;
+    let send = || {
+        world.runtime.block_on(async {
+            let mut client = Client::connect(inside).await?;
+            client.command("EHLO client.test").await?;
+            client.transact("ana@agency.test", &["ana@agency.test"], "Subject: s\r\n\r\nx").await
+        })
+    };
+    ensure!(send()?.starts_with("250"), "there is room");
+    let ballast = state.join("ballast");
+    fs::write(&ballast, vec![0; 100 << 20])?;
+    let reply = send()?;
+    ensure!(reply.starts_with("452 4.3.1"), "the disk is nearly full, and the answer is {reply}");
+    fs::remove_file(&ballast)?;
+    let reply = send()?;
+    ensure!(reply.starts_with("250"), "there is room again, and the answer is {reply}");
+    Ok(())
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A spool over [`LocalTables`].
 pub type LocalSpool = Engine<LocalTables>;
@@ -42,6 +42,7 @@ const CACHE_OCTETS: u64 = 32 * MIB;
 
 /// Records on disk.
 pub struct LocalTables {
+    directory: PathBuf,
     /// First, so that it has stopped when the database closes.
     reclaimer: Reclaimer,
     database: Database,
@@ -72,7 +73,7 @@ impl LocalTables {
         }
         let (database, keyspaces) = database(&store)?;
         let reclaimer = Reclaimer::start(keyspaces[Table::Chunks as usize].clone())?;
-        Ok(Self { reclaimer, database, keyspaces, _lock: lock })
+        Ok(Self { directory: directory.to_owned(), reclaimer, database, keyspaces, _lock: lock })
     }
 
     fn keyspace(&self, table: Table) -> &Keyspace {
@@ -147,9 +148,10 @@ impl Tables for LocalTables {
         Ok(last.map_err(to_io)?.map(|key| key.to_vec()))
     }
 
-    /// The standard library cannot ask a file system, so this spool learns it from writing.
+    /// What is left for a process without privileges; octets that only root may use are not counted.
     fn free_octets(&self) -> io::Result<Option<u64>> {
-        Ok(None)
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 }
 
