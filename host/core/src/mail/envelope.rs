@@ -1,5 +1,6 @@
 //! The envelope of one transaction: who sends, who receives, and what MAIL promised about the content (RFC 5321, 2.3.1).
 
+use super::dsn::DsnRequest;
 use super::mailbox::{Mailbox, ReversePath};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub enum BodyKind {
 }
 
 /// Who a message is from and for. At least one recipient once it is complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Envelope {
     /// Where a bounce goes; `None` is `<>`.
     pub reverse_path: ReversePath,
@@ -35,4 +36,10 @@ pub struct Envelope {
     pub body: BodyKind,
     /// Whether MAIL asked for SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// Whether MAIL asked for REQUIRETLS: no hop from here on may do without TLS to an authenticated host (RFC 8689).
+    #[serde(default)]
+    pub require_tls: bool,
+    /// What the sender asks to be told (RFC 3461).
+    #[serde(default)]
+    pub dsn: DsnRequest,
 }

@@ -1,6 +1,7 @@
 //! Addresses, envelopes and trace fields: what mail is made of, without the protocol that moves it (RFC 5321, 4.1.2; RFC 5322).
 
 mod domain;
+pub mod dsn;
 mod envelope;
 mod mailbox;
 pub mod trace;

@@ -185,7 +185,7 @@ fn ascii_text(text: &str) -> String {
 mod tests {
     use super::*;
     use secmx_core::channel::Channel;
-    use secmx_core::mail::{BodyKind, Envelope};
+    use secmx_core::mail::Envelope;
     use secmx_core::queue::{Origin, QueueId};
     use secmx_core::report::{Cause, EnhancedStatus, Reply};
     use std::collections::BTreeMap;
@@ -200,12 +200,7 @@ mod tests {
         let message = Message {
             id: QueueId::new(1, 1),
             arrived: Timestamp::UNIX_EPOCH,
-            envelope: Envelope {
-                reverse_path: Some(mailbox("a@x.test")),
-                recipients: vec![mailbox(recipient)],
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-            },
+            envelope: Envelope { reverse_path: Some(mailbox("a@x.test")), recipients: vec![mailbox(recipient)], ..Envelope::default() },
             octets: ORIGINAL.len() as u64,
             origin: Origin { listener: "public".into(), client: None, session: String::new(), channel: Channel::plain(), trusted: false },
             tags: BTreeMap::new(),

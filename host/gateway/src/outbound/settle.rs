@@ -105,6 +105,7 @@ fn envelope_of_notice(id: QueueId, job: &Job<'_>, to: &Mailbox, octets: &[u8]) -
             recipients: vec![to.clone()],
             body: if octets.is_ascii() { BodyKind::SevenBit } else { BodyKind::EightBit },
             smtputf8: to.needs_utf8(),
+            ..Envelope::default()
         },
         octets: octets.len() as u64,
         origin: Origin {

@@ -4,7 +4,7 @@ use crate::guests::{ADD_FIELD, PASS, SET_TAG, SMUGGLE, policy};
 use crate::receivers::session;
 use crate::{runtime, set};
 use bytes::Bytes;
-use secmx_core::mail::{BodyKind, Envelope, Mailbox};
+use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::ruling::Ruling;
 use secmx_policy::{Duty, Fault, Limits, LoadError, MessageFacts, OnError, PolicySet, PolicySource};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(crate) fn message() -> MessageFacts {
     let recipients = vec![Mailbox::parse(b"bo@health.test", false).expect("valid")];
     MessageFacts {
         id: "01JD9W3K7Q8Z".into(),
-        envelope: Envelope { reverse_path: None, recipients, body: BodyKind::default(), smtputf8: false },
+        envelope: Envelope { recipients, ..Envelope::default() },
         parameters: Vec::new(),
         recipient_parameters: Vec::new(),
         octets: Arc::new(Bytes::from_static(b"Subject: s\r\n\r\nbody\r\n")),

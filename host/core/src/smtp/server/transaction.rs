@@ -30,7 +30,7 @@ pub(super) enum Pending {
 impl Transaction {
     pub(super) fn new(reverse_path: ReversePath, promises: Promises) -> Self {
         let Promises { body, smtputf8, .. } = promises;
-        Self { envelope: Envelope { reverse_path, recipients: Vec::new(), body, smtputf8 }, refused: 0, mark: None }
+        Self { envelope: Envelope { reverse_path, body, smtputf8, ..Envelope::default() }, refused: 0, mark: None }
     }
 
     /// Keeps what an accepting ruling said beside its yes. The stricter mark stays: what was to be dropped is never delivered.

@@ -6,7 +6,7 @@ use crate::spool::{Limits, LocalSpool, LocalTables, MemoryTables, NewMessage, Op
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::channel::{Channel, Requirement};
-use secmx_core::mail::{BodyKind, Envelope, Mailbox};
+use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Delivery, DeliveryKey, Message, Origin, QueueId, Standing, Via};
 use secmx_core::role::SenderRole;
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ pub(super) fn mail(spool: &impl Spool, domains: &[&str], body: &'static [u8]) ->
     let message = Message {
         id,
         arrived: at(0),
-        envelope: Envelope { reverse_path: Some(mailbox("s@from.test")), recipients, body: BodyKind::SevenBit, smtputf8: false },
+        envelope: Envelope { reverse_path: Some(mailbox("s@from.test")), recipients, ..Envelope::default() },
         octets: body.len() as u64,
         origin: Origin { listener: "mx".into(), client: None, session: "s1".into(), channel: Channel::plain(), trusted: false },
         tags: BTreeMap::from([("tag".into(), "value".into())]),
