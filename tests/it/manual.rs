@@ -14,6 +14,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[dns]", "dns", "Dns"),
     ("[receive.NAME]", "receive", "Listener"),
     ("[receive.NAME.limits]", "receive", "Limits"),
+    ("[auth]", "people", "Auth"),
+    ("[recipients]", "people", "Recipients"),
     ("[send]", "send", "Outward"),
     ("[send.sos]", "send", "SecureOnly"),
     ("[[send.rule]]", "rule", "Rule"),
@@ -34,9 +36,8 @@ file the gateway is BES and BER on 127.0.0.1:2525, relays for loopback only, and
 SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; the state directory, the addresses
 of listeners, `[queue]` and `[log]` need a restart.
 
-Limits that have no setting yet, with their values: a command line 2,048 octets, a text line 10,000 octets, a header 100 KiB and 1,000
-fields, 100 hops, 20 refused commands a session, 30 s for a TLS handshake, 10 exchangers and 6 addresses each in one attempt, 20 records of
-one DNS answer, 100 recipients in one outgoing transaction.
+Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
+one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction.
 
 This page is generated from the source (`SECMX_WRITE_DOCS=1 cargo test -p secmx-tests --test it manual`).
 ";

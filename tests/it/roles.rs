@@ -259,6 +259,8 @@ fn first_code(role: ReceiverRole, channel: Channel, line: &str) -> u16 {
         hostname: name("mx.own.test"),
         own_domains: vec![name("own.test")],
         postmaster: Mailbox::parse(b"postmaster@own.test", false).expect("valid"),
+        mechanisms: Vec::new(),
+        strict_header: false,
         limits: server::Limits::default(),
     };
     let mut effects = Vec::new();

@@ -4,7 +4,9 @@
 
 use crate::config::Config;
 use crate::dns::Dns;
+use crate::recipients::RecipientList;
 use crate::tls::{ClientTls, Identity, ServerTls};
+use crate::users::Users;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use secmx_policy::{PolicySet, Runtime};
@@ -22,6 +24,10 @@ pub struct Generation {
     pub client_tls: ClientTls,
     /// The resolver.
     pub dns: Dns,
+    /// Who may authenticate.
+    pub users: Option<Arc<Users>>,
+    /// Who is there to be written to; everybody when it is not known.
+    pub recipients: Option<RecipientList>,
 }
 
 /// The generation in force. Readers take it once and keep it for as long as they work on one thing.
@@ -31,15 +37,17 @@ impl Generation {
     /// Builds everything that `config` asks for, and makes a self-signed certificate when it names none (L1-1). On an error nothing that is
     /// in force has changed. Compiles policies: blocks for a while.
     pub fn build(config: Config, runtime: &Runtime) -> Result<Self> {
-        let identity = match configured_identity(&config)? {
-            Some(identity) => identity,
-            None => Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?,
-        };
+        let mut identities = configured_identities(&config)?;
+        if identities.is_empty() {
+            identities.push(Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?);
+        }
         Ok(Self {
             policies: PolicySet::load(runtime, config.policy_sources()?).context("policies")?,
-            server_tls: ServerTls::new(&identity)?,
+            server_tls: ServerTls::new(&identities)?,
             client_tls: ClientTls::new(&config.tls)?,
             dns: Dns::new(&config.dns)?,
+            users: users(&config)?,
+            recipients: recipients(&config)?,
             config,
         })
     }
@@ -47,7 +55,9 @@ impl Generation {
     /// What is wrong with what `config` names, found without changing anything.
     pub fn check(config: &Config, runtime: &Runtime) -> Vec<anyhow::Error> {
         let findings = [
-            configured_identity(config).map(drop),
+            configured_identities(config).map(drop),
+            users(config).map(drop),
+            recipients(config).map(drop),
             ClientTls::new(&config.tls).map(drop),
             config.policy_sources().and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
         ];
@@ -55,6 +65,14 @@ impl Generation {
     }
 }
 
-fn configured_identity(config: &Config) -> Result<Option<Identity>> {
-    config.tls.certs.first().map(|pair| Identity::load(&pair.cert, &pair.key)).transpose()
+fn configured_identities(config: &Config) -> Result<Vec<Identity>> {
+    config.tls.certs.iter().map(|pair| Identity::load(&pair.cert, &pair.key)).collect()
+}
+
+fn users(config: &Config) -> Result<Option<Arc<Users>>> {
+    config.auth.users.as_deref().map(|path| Users::load(path).map(Arc::new).context("auth.users")).transpose()
+}
+
+fn recipients(config: &Config) -> Result<Option<RecipientList>> {
+    config.recipients.list.as_deref().map(|path| RecipientList::load(path).context("recipients.list")).transpose()
 }

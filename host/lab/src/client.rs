@@ -1,5 +1,6 @@
 //! A small SMTP client, for talking to whatever is under test. Every step is bounded in time.
 
+use crate::ca::Identity;
 use anyhow::{Context, Result, bail, ensure};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -67,18 +68,49 @@ impl Client {
         self.reply().await
     }
 
+    /// Connects with TLS from the first octet (RFC 8314, 3), and reads the greeting, which must be 220.
+    pub async fn connect_secure(address: SocketAddr) -> Result<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+        let client = Self { stream: Box::new(stream), pending: Vec::new() };
+        let (mut client, _) = client.handshake("server.test", None).await?;
+        let greeting = client.reply().await?;
+        ensure!(greeting.starts_with("220"), "the greeting is {greeting}");
+        Ok(client)
+    }
+
+    /// Connects and sends `preface` before the greeting is read, which must be 220.
+    pub async fn connect_with(address: SocketAddr, preface: &[u8]) -> Result<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+        let mut client = Self { stream: Box::new(stream), pending: Vec::new() };
+        client.send(preface).await?;
+        let greeting = client.reply().await?;
+        ensure!(greeting.starts_with("220"), "the greeting is {greeting}");
+        Ok(client)
+    }
+
     /// STARTTLS and the handshake, believing any certificate. Gives the server's certificate, DER.
     pub async fn start_tls(self) -> Result<(Self, Vec<u8>)> {
-        let mut client = self;
-        let reply = client.command("STARTTLS").await?;
+        self.start_tls_as("server.test", None).await
+    }
+
+    /// STARTTLS, asking for the server of that name, as the owner of a certificate if there is one. Gives the server's certificate, DER.
+    pub async fn start_tls_as(mut self, server: &str, identity: Option<&Identity>) -> Result<(Self, Vec<u8>)> {
+        let reply = self.command("STARTTLS").await?;
         ensure!(reply.starts_with("220"), "STARTTLS was answered {reply}");
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        self.handshake(server, identity).await
+    }
+
+    async fn handshake(self, server: &str, identity: Option<&Identity>) -> Result<(Self, Vec<u8>)> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Believer))
-            .with_no_client_auth();
-        let name = ServerName::try_from("server.test")?;
-        let stream = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, client.stream)).await??;
+            .with_custom_certificate_verifier(Arc::new(Believer));
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder.with_client_auth_cert(identity.chain(), identity.key())?,
+        };
+        let name = ServerName::try_from(server.to_owned())?;
+        let stream = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, self.stream)).await??;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).context("no certificate")?.to_vec();
         Ok((Self { stream: Box::new(stream), pending: Vec::new() }, certificate))
     }

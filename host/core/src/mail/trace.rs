@@ -19,6 +19,8 @@ pub struct Received<'a> {
     pub extended: bool,
     /// Whether SMTPUTF8 was asked for (RFC 6531, 3.7.3).
     pub smtputf8: bool,
+    /// Whether the client authenticated (RFC 3848).
+    pub authenticated: bool,
     /// How the message came in.
     pub channel: &'a Channel,
     /// Queue id.
@@ -53,14 +55,15 @@ impl Received<'_> {
     }
 
     /// "with" keyword: RFC 3848, and RFC 6531, 3.7.3 for the UTF8 forms.
-    fn protocol(&self) -> &'static str {
-        match (self.smtputf8, self.extended, self.channel.tls.is_some()) {
-            (true, _, false) => "UTF8SMTP",
-            (true, _, true) => "UTF8SMTPS",
-            (false, true, false) => "ESMTP",
-            (false, true, true) => "ESMTPS",
-            (false, false, _) => "SMTP",
-        }
+    fn protocol(&self) -> String {
+        let base = match (self.smtputf8, self.extended) {
+            (true, _) => "UTF8SMTP",
+            (false, true) => "ESMTP",
+            (false, false) => return "SMTP".into(),
+        };
+        let secure = if self.channel.tls.is_some() { "S" } else { "" };
+        let authenticated = if self.authenticated { "A" } else { "" };
+        format!("{base}{secure}{authenticated}")
     }
 }
 
@@ -103,6 +106,7 @@ mod tests {
             by: "secmail.test",
             extended: true,
             smtputf8: false,
+            authenticated: false,
             channel: &channel,
             id: "ABC",
             only_recipient: Some(&recipient),

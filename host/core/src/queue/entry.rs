@@ -28,6 +28,8 @@ pub struct Origin {
     pub channel: Channel,
     /// The client's network was declared trusted by the operator (S-2).
     pub trusted: bool,
+    /// Who authenticated.
+    pub user: Option<String>,
 }
 
 /// A message as accepted. It does not change; its deliveries do.

@@ -69,6 +69,26 @@ pub enum Event<'a> {
         /// What TLS said.
         detail: String,
     },
+    /// A user authenticated.
+    #[serde(rename = "session.authenticated")]
+    Authenticated {
+        /// Session id.
+        session: &'a str,
+        /// Who.
+        user: &'a str,
+        /// SASL mechanism, or `certificate`.
+        mechanism: &'a str,
+    },
+    /// A client tried to authenticate and failed.
+    #[serde(rename = "session.authentication-failed")]
+    AuthenticationFailed {
+        /// Session id.
+        session: &'a str,
+        /// Client address.
+        client: String,
+        /// SASL mechanism.
+        mechanism: &'a str,
+    },
     /// A command or a message was answered 4yz or 5yz.
     #[serde(rename = "session.refused")]
     Refused {

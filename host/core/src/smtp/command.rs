@@ -1,4 +1,4 @@
-//! The grammar of commands (RFC 5321, 4.1.1; RFC 3207; RFC 1870; RFC 6152; RFC 6531). Strictness is the product: what the grammar does not
+//! The grammar of commands (RFC 5321, 4.1.1; RFC 3030; RFC 3207; RFC 4954; RFC 6531). Strictness is the product: what the grammar does not
 //! allow is refused, never guessed.
 
 use crate::mail::{AddressError, Domain, MailDomain, Mailbox, Parameter, ReversePath};
@@ -27,6 +27,20 @@ pub enum Command {
     },
     /// DATA.
     Data,
+    /// BDAT (RFC 3030, 2): a chunk of content follows the line.
+    Bdat {
+        /// Octets of the chunk.
+        octets: u64,
+        /// Whether it is the last one.
+        last: bool,
+    },
+    /// AUTH (RFC 4954, 4).
+    Auth {
+        /// Name of the SASL mechanism, upper case.
+        mechanism: String,
+        /// The initial response, still in base64; `=` is an empty one.
+        initial: Option<String>,
+    },
     /// RSET.
     Rset,
     /// NOOP.
@@ -67,6 +81,8 @@ pub enum CommandError {
     Address(AddressError),
     /// A parameter without the shape of one, or given twice.
     Parameter,
+    /// A chunk whose length cannot be told: what follows cannot be told from commands.
+    Chunk,
 }
 
 impl Command {
@@ -93,7 +109,9 @@ impl Command {
             b"EXPN" => text(argument).map(|_| Self::Expn),
             b"HELP" => text(argument).map(|_| Self::Help),
             b"GET" | b"POST" | b"HEAD" | b"PUT" | b"CONNECT" | b"OPTIONS" | b"DELETE" | b"PATCH" | b"TRACE" => Err(CommandError::Foreign),
-            b"AUTH" | b"BDAT" | b"ETRN" | b"ATRN" | b"TURN" => Err(CommandError::NotOffered),
+            b"BDAT" => bdat(argument),
+            b"AUTH" => auth(argument),
+            b"ETRN" | b"ATRN" | b"TURN" => Err(CommandError::NotOffered),
             verb if is_field_name(verb) => Err(CommandError::Foreign),
             _ => Err(CommandError::Unknown),
         }
@@ -132,6 +150,31 @@ fn rcpt(argument: &[u8], utf8: bool) -> Result<Command, CommandError> {
     let forward_path =
         if path.eq_ignore_ascii_case(b"postmaster") { ForwardPath::Postmaster } else { ForwardPath::Mailbox(mailbox(path, utf8)?) };
     Ok(Command::Rcpt { forward_path, parameters })
+}
+
+/// `BDAT SP chunk-size [SP "LAST"]`, `chunk-size = 1*20DIGIT` (RFC 3030, 2).
+fn bdat(argument: &[u8]) -> Result<Command, CommandError> {
+    let text = std::str::from_utf8(argument).map_err(|_| CommandError::Chunk)?;
+    let (size, last) = match text.split_once(' ') {
+        None => (text, false),
+        Some((size, word)) if word.trim().eq_ignore_ascii_case("LAST") => (size, true),
+        Some((size, word)) if word.trim().is_empty() => (size, false),
+        Some(_) => return Err(CommandError::Chunk),
+    };
+    let digits = (1..=20).contains(&size.len()) && size.bytes().all(|octet| octet.is_ascii_digit());
+    let octets = size.parse().ok().filter(|_| digits).ok_or(CommandError::Chunk)?;
+    Ok(Command::Bdat { octets, last })
+}
+
+/// `AUTH SP mechanism [SP initial-response]` (RFC 4954, 4); mechanism names are those of RFC 4422, 3.1.
+fn auth(argument: &[u8]) -> Result<Command, CommandError> {
+    let mut words = text(argument)?.split(' ').filter(|word| !word.is_empty());
+    let (mechanism, initial) = (words.next().ok_or(CommandError::Argument)?, words.next());
+    let fits = mechanism.len() <= 20 && mechanism.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    if !fits || words.next().is_some() {
+        return Err(CommandError::Argument);
+    }
+    Ok(Command::Auth { mechanism: mechanism.to_ascii_uppercase(), initial: initial.map(str::to_owned) })
 }
 
 /// What stands between the brackets behind `FROM:` or `TO:`, and what stands behind them. A quoted local part may hold a bracket.
@@ -239,6 +282,34 @@ mod tests {
             assert_eq!(Command::parse(line.as_bytes(), false), Err(error), "{line}");
         }
         assert_eq!(Command::parse(b"NOOP \xff\xfe", false), Err(Argument));
+    }
+
+    #[test]
+    fn a_chunk_has_a_plain_length() {
+        assert_eq!(Command::parse(b"bdat 12", false), Ok(Command::Bdat { octets: 12, last: false }));
+        assert_eq!(Command::parse(b"BDAT 0 last", false), Ok(Command::Bdat { octets: 0, last: true }));
+        for bad in [
+            "BDAT",
+            "BDAT x",
+            "BDAT -1",
+            "BDAT +5",
+            "BDAT 5 FIRST",
+            "BDAT 0x5",
+            "BDAT 99999999999999999999",
+            "BDAT 000000000000000000005",
+            "BDAT 5 LAST LAST",
+        ] {
+            assert_eq!(Command::parse(bad.as_bytes(), false), Err(CommandError::Chunk), "{bad}");
+        }
+    }
+
+    #[test]
+    fn auth_names_a_mechanism() {
+        let plain = Command::Auth { mechanism: "PLAIN".into(), initial: Some("AGEAYg==".into()) };
+        assert_eq!(Command::parse(b"auth plain AGEAYg==", false), Ok(plain));
+        for bad in ["AUTH", "AUTH PLAIN a b", "AUTH PL/AIN", "AUTH AAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(Command::parse(bad.as_bytes(), false), Err(CommandError::Argument), "{bad}");
+        }
     }
 
     #[test]

@@ -79,6 +79,33 @@ impl Decoder {
         Decoded { used: octets.len(), ended: false }
     }
 
+    /// Reads octets that are content and nothing else: a chunk of BDAT, where no dot ends anything (RFC 3030, 2).
+    pub fn chunk(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        for octet in octets {
+            match (self.place, octet) {
+                (Place::Cr, b'\n') => self.end_line(out),
+                (behind, octet) => {
+                    if behind == Place::Cr || *octet == b'\n' {
+                        self.spoil(Flaw::BareLineEnd);
+                    }
+                    self.place = if *octet == b'\r' { Place::Cr } else { Place::Within };
+                    if !matches!(octet, b'\r' | b'\n') {
+                        self.take(*octet, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends content that came in chunks. A line that is open is ended: content is lines, whatever way it came.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        match self.place {
+            Place::Start => {}
+            Place::Cr | Place::DotCr => self.spoil(Flaw::BareLineEnd),
+            Place::Dot | Place::Within => self.end_line(out),
+        }
+    }
+
     /// What is wrong with what was read so far; the first flaw counts.
     pub fn flaw(&self) -> Option<Flaw> {
         self.flaw

@@ -1,9 +1,12 @@
-//! The receiving side of an SMTP session as a value (RFC 5321, 3 and 4; RFC 3207; RFC 1870; RFC 6152; RFC 6531).
+//! The receiving side of an SMTP session as a value (RFC 5321, 3 and 4; RFC 1870; RFC 3030; RFC 3207; RFC 3461; RFC 4954; RFC 6152; RFC 6531;
+//! RFC 8689; RFC 9422).
 //!
 //! Octets, rulings and results go in, effects come out. A question to the policies is a state that waits for its ruling; octets behind it
 //! stay in the buffer, so pipelining falls out. Entering [`State::Securing`] drops the buffer, so STARTTLS injection falls out (L2-8).
 //! Every end of a transaction goes through one `reset`.
 
+mod auth;
+mod chunk;
 mod config;
 mod content;
 mod dispatch;
@@ -13,6 +16,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AuthRefusal, AuthStep};
 pub use config::{Client, Limits, ServerConfig};
 
 use super::line::LineReader;
@@ -21,6 +25,7 @@ use crate::mail::Envelope;
 use crate::queue::QueueId;
 use crate::report::Reply;
 use crate::ruling::{ClientCertificate, Question, Reason, Ruling, Terms};
+use chunk::Chunk;
 use content::Content;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +46,10 @@ pub enum Input<'a> {
     Ruled(Ruling),
     /// What became of [`Effect::Commit`].
     Stored(Result<QueueId, Refusal>),
+    /// The SASL mechanism wants to hear more; these octets are its challenge (RFC 4954, 4).
+    Challenge(Vec<u8>),
+    /// How the exchange ended: with the name of a user, or not.
+    Authenticated(Result<String, AuthRefusal>),
     /// The time of the last [`Effect::Wait`] is over.
     TimedOut,
     /// The gateway is going down; no further command is taken.
@@ -86,6 +95,8 @@ pub enum Effect {
     Secure(ClientCertificate),
     /// Ask the policies. Answer with [`Input::Greeted`] or [`Input::Ruled`].
     Ask(Question),
+    /// Go on with the SASL exchange. Answer with [`Input::Challenge`] or [`Input::Authenticated`].
+    Authenticate(AuthStep),
     /// The client introduced itself, or what it said before counts no more.
     Introduced(Option<Hello>),
     /// Keep these octets of the message.
@@ -122,8 +133,15 @@ struct Session {
     terms: Terms,
     channel: Channel,
     hello: Option<Hello>,
+    /// Who authenticated.
+    user: Option<String>,
     lines: LineReader,
     errors: u32,
+    auth_failures: u32,
+    /// Commands since the last message that came to nothing.
+    idle_commands: u32,
+    /// Messages that were opened.
+    messages: u32,
 }
 
 #[derive(Debug)]
@@ -138,8 +156,14 @@ enum State {
     Open(Transaction),
     /// A policy is being asked about a command.
     Asking(Pending),
+    /// The SASL mechanism is being asked.
+    Authenticating,
+    /// The next line is the client's part of the SASL exchange.
+    Responding,
     /// Content is coming in.
     Content(Transaction, Content),
+    /// A chunk of content is coming in.
+    Chunk(Chunk),
     /// The policies are being asked about the whole message.
     Judging(Transaction),
     /// The message is being written down.
@@ -153,7 +177,19 @@ impl ServerSession {
     pub fn open(config: Arc<ServerConfig>, client: Client, channel: Channel, effects: &mut Vec<Effect>) -> Self {
         effects.extend([Effect::Wait(config.limits.command), Effect::Ask(Question::Greet)]);
         let lines = LineReader::default();
-        let session = Session { config, client, terms: Terms::default(), channel, hello: None, lines, errors: 0 };
+        let session = Session {
+            config,
+            client,
+            terms: Terms::default(),
+            channel,
+            hello: None,
+            user: None,
+            lines,
+            errors: 0,
+            auth_failures: 0,
+            idle_commands: 0,
+            messages: 0,
+        };
         Self { session, state: State::Greeting }
     }
 
@@ -184,7 +220,20 @@ impl ServerSession {
                 let state = session.stored(result, effects);
                 session.read_on(state, effects)
             }
-            (State::Idle | State::Open(_), Input::Drain) => session.bid_farewell(replies::draining(), effects),
+            (State::Authenticating, Input::Challenge(challenge)) => {
+                let state = session.challenge(&challenge, effects);
+                session.read_on(state, effects)
+            }
+            (State::Authenticating, Input::Authenticated(result)) => {
+                let state = session.authenticated(result, effects);
+                session.read_on(state, effects)
+            }
+            // A client certificate that belongs to a user (RFC 4422, appendix A), found as soon as the channel stands.
+            (State::Idle, Input::Authenticated(Ok(user))) => {
+                session.user = Some(user);
+                State::Idle
+            }
+            (State::Idle | State::Open(_) | State::Responding, Input::Drain) => session.bid_farewell(replies::draining(), effects),
             (state, _) => state,
         };
         Self { session, state }
@@ -209,18 +258,27 @@ impl Session {
     fn secured(&mut self, channel: Channel, effects: &mut Vec<Effect>) -> State {
         self.channel = channel;
         self.hello = None;
+        self.user = None;
         self.lines = LineReader::default();
         effects.extend([Effect::Introduced(None), Effect::Wait(self.config.limits.command)]);
         State::Idle
     }
 
     fn hear(&mut self, state: State, octets: &[u8], effects: &mut Vec<Effect>) -> State {
-        if let State::Content(transaction, content) = state {
-            effects.push(Effect::Wait(self.config.limits.data));
-            let state = self.take_content(transaction, content, octets, effects);
-            return self.read_on(state, effects);
-        }
-        self.lines.push(octets);
+        let state = match state {
+            State::Content(transaction, content) => {
+                effects.push(Effect::Wait(self.config.limits.data));
+                self.take_content(transaction, content, octets, effects)
+            }
+            State::Chunk(chunk) => {
+                effects.push(Effect::Wait(self.config.limits.data));
+                self.take_chunk(chunk, octets, effects)
+            }
+            state => {
+                self.lines.push(octets);
+                state
+            }
+        };
         self.read_on(state, effects)
     }
 
@@ -232,6 +290,17 @@ impl Session {
                     let octets = self.lines.take();
                     self.take_content(transaction, content, &octets, effects)
                 }
+                State::Chunk(chunk) if chunk.is_whole() || !self.lines.is_empty() => {
+                    let octets = self.lines.take();
+                    self.take_chunk(chunk, &octets, effects)
+                }
+                State::Responding => match self.lines.next(auth::LINE_OCTETS_MAX) {
+                    None => return State::Responding,
+                    Some(line) => {
+                        effects.push(Effect::Wait(self.config.limits.command));
+                        self.respond(line, effects)
+                    }
+                },
                 State::Idle | State::Open(_) => match self.lines.next(self.config.limits.command_octets_max) {
                     None => return state,
                     Some(line) => {

@@ -123,6 +123,8 @@ impl Pair {
             hostname: domain("mx.test"),
             own_domains: vec![domain("x.test")],
             postmaster: mailbox("postmaster@x.test"),
+            mechanisms: Vec::new(),
+            strict_header: false,
             limits: server::Limits::default(),
         };
         let peer = Client { address: [192, 0, 2, 1].into(), relay: false };
@@ -295,7 +297,7 @@ impl Pair {
                 server::Effect::Commit { envelope, .. } => self.commit(envelope),
                 server::Effect::Wait(time) => self.at_server.deadline = Some(self.record.elapsed + time),
                 server::Effect::Close => self.at_server.closed = true,
-                server::Effect::Introduced(_) | server::Effect::Dropped(_) => {}
+                server::Effect::Introduced(_) | server::Effect::Dropped(_) | server::Effect::Authenticate(_) => {}
             }
         }
     }

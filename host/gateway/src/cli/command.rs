@@ -13,7 +13,9 @@ Start    dev       a whole SecMX world on this machine, to try things
          check     check the configuration; change nothing
          serve     run the gateway
 
-Other    version   what this is          help COMMAND   more about a command{after-help}";
+Other    user      a line for the file of users
+         version   what this is
+         help COMMAND   more about a command{after-help}";
 
 /// What follows the commands.
 const AFTER: &str = "\
@@ -67,6 +69,12 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make the line of a user for the file that `auth.users` names; the password is read from standard input
+    #[command(after_help = USER)]
+    User {
+        /// Name of the user, as it is given when authenticating
+        name: String,
+    },
     /// Say which version this is
     Version,
 }
@@ -84,6 +92,13 @@ const SERVE: &str = "\
 The log goes to standard error. An invalid configuration ends with code 7, before anything is listened to.
 
 Example: secmx serve -c /etc/secmx/secmx.toml";
+
+/// Below the help of `user`.
+const USER: &str = "\
+The line holds an Argon2id hash (for PLAIN and LOGIN) and SCRAM-SHA-256 keys, and no password. A user of a client certificate has
+`cert-sha256:` and the certificate's SHA-256 in hexadecimal instead, or as well.
+
+Example: secmx user ana >> users";
 
 /// Below the help of `check`.
 const CHECK: &str = "\

@@ -9,12 +9,12 @@ mod exit;
 pub use exit::Exit;
 
 use crate::config::Config;
-use crate::{dev, serve};
+use crate::{dev, serve, users};
 use anyhow::{Context, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
 use command::{Command, Program};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, Runtime};
 
@@ -38,6 +38,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Serve { from } => serve(from.config),
         Command::Check { from, json } => check(from.config.as_deref(), json),
         Command::Dev { once, json } => runtime()?.block_on(dev::run(once, json)),
+        Command::User { name } => user(&name),
         Command::Version => say(&format!("secmx {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -72,6 +73,17 @@ fn check(path: Option<&Path>, json: bool) -> Result<Exit> {
     };
     say(&answer)?;
     Ok(if answer::is_good(&findings) { Exit::Yes } else { Exit::Misconfigured })
+}
+
+/// Makes the line of a user.
+fn user(name: &str) -> Result<Exit> {
+    if std::io::stdin().is_terminal() {
+        hint(&format!("Password of {name} (it is shown): "));
+    }
+    let mut password = String::new();
+    std::io::stdin().read_line(&mut password).context("cannot read the password from standard input")?;
+    let line = users::line(name, password.trim_end_matches(['\r', '\n']))?;
+    say(&format!("{line}\n"))
 }
 
 /// Threads that carry everything; a second one even on one core, so that a long step on one never stops the mail.

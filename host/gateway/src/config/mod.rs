@@ -8,6 +8,7 @@ mod finding;
 mod gather;
 mod logging;
 mod paths;
+mod people;
 mod policy;
 mod queue;
 mod reader;
@@ -26,9 +27,10 @@ pub use dns::Dns;
 pub use finding::{Code, Finding, Place, Position, Severity};
 pub use logging::Logging;
 pub use paths::Paths;
+pub use people::{Auth, Recipients};
 pub use policy::{OnError, Policies, Policy};
 pub use queue::Queue;
-pub use receive::{Limits, Listener, ListenerRole};
+pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use rule::{Chosen, Pattern, Rule};
 pub use send::{Accept, Outward, Profile, SecureOnly};
 pub use tls::{Acme, CertificateFiles, Tls, Trust};
@@ -37,7 +39,7 @@ pub use value::{Network, NextHop};
 use jiff::civil::Date;
 use reader::{Reader, Section};
 use secmx_core::mail::{Domain, Mailbox};
-use secmx_core::smtp::server::{Limits as SessionLimits, ServerConfig};
+use secmx_core::smtp::server::ServerConfig;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -66,6 +68,10 @@ pub struct Config {
     pub dns: Dns,
     /// `[receive.NAME]` by NAME, which logs and policies show; never empty.
     pub receive: BTreeMap<String, Listener>,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[recipients]`.
+    pub recipients: Recipients,
     /// `[send]`.
     pub send: Outward,
     /// `[queue]`.
@@ -101,18 +107,15 @@ impl Config {
         self.deliver_to.as_ref().filter(|_| ours).map(ToString::to_string)
     }
 
-    /// This gateway as the sessions of one listener present it, with that listener's limits.
-    pub fn smtp(&self, listener: &Listener) -> ServerConfig {
+    /// This gateway as the sessions of one listener present it, with that listener's limits. `mechanisms` are offered where users send from.
+    pub fn smtp(&self, listener: &Listener, mechanisms: &[String]) -> ServerConfig {
         ServerConfig {
             hostname: self.hostname.clone(),
             own_domains: self.domains.clone(),
             postmaster: self.postmaster.clone(),
-            limits: SessionLimits {
-                message_octets_max: listener.limits.message_octets,
-                recipients_max: listener.limits.recipients,
-                command: listener.limits.idle,
-                ..SessionLimits::default()
-            },
+            mechanisms: if listener.role == ListenerRole::Submit { mechanisms.to_vec() } else { Vec::new() },
+            strict_header: listener.strict_header,
+            limits: listener.limits.of_session(),
         }
     }
 
@@ -159,6 +162,8 @@ impl Config {
             tls: section.table("tls", Tls::read),
             dns: section.table("dns", Dns::read),
             receive: Listener::read_all(section),
+            auth: section.table("auth", Auth::read),
+            recipients: section.table("recipients", Recipients::read),
             send: section.table("send", |section| Outward::read(section, &hostname)),
             queue: section.table("queue", Queue::read),
             policies: section.table("policies", Policies::read),

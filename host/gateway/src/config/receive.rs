@@ -5,6 +5,7 @@ use super::reader::{Reader, Refusal, Section, Setting};
 use super::tree::{Node, Span};
 use super::value::{Network, Size};
 use secmx_core::role::ReceiverRole;
+use secmx_core::smtp::server::Limits as SessionLimits;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,8 +24,32 @@ pub struct Listener {
     /// `trusted`: whether the way from the clients of this listener lies inside your own network, so that evidence says so (S-2).
     /// Default `false`.
     pub trusted: bool,
+    /// `tls`: `"starttls"`, or `"implicit"` for TLS from the first octet (RFC 8314), as on port 465. Default `"starttls"`.
+    pub tls: Start,
+    /// `proxy_from`: networks of proxies in front of this listener. They, and nobody else, begin with a PROXY protocol v2 header that
+    /// names the client. Default none.
+    pub proxy_from: Vec<Network>,
+    /// `strict_header`: whether a header beyond ASCII is refused unless the client asked for SMTPUTF8 (RFC 6531). Default `false`: many
+    /// programs that send one have never heard of it.
+    pub strict_header: bool,
     /// `limits`.
     pub limits: Limits,
+}
+
+/// How TLS begins on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Start {
+    /// With STARTTLS (RFC 3207).
+    #[default]
+    StartTls,
+    /// With the connection (RFC 8314, 3).
+    Implicit,
+}
+
+impl Setting for Start {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("starttls", Self::StartTls), ("implicit", Self::Implicit)])
+    }
 }
 
 /// What a listener is for.
@@ -78,6 +103,30 @@ pub struct Limits {
     pub per_ip: usize,
     /// `idle`: how long a client may be silent. RFC 5321, 4.5.3.2.7 asks for 5 minutes at least. Default `"5m"`.
     pub idle: Duration,
+    /// `stress_idle`: the same while three quarters of `connections` are taken. Default `"10s"`.
+    pub stress_idle: Duration,
+    /// `pause`: how long a client may be silent within a message. Default `"3m"`.
+    pub pause: Duration,
+    /// `pace`: octets a second that a message must come in with, on average, after its first minute; 0 for any. Default 500.
+    pub pace_octets: u64,
+    /// `command`: octets of a command line, at least 512 (RFC 5321, 4.5.3.1.4). Default 2048.
+    pub command_octets: usize,
+    /// `line`: octets of a line of text, at least 1000 (RFC 5321, 4.5.3.1.6). Default 10000.
+    pub line_octets: usize,
+    /// `header`: size of a message's header section. Default `"100KiB"`; octets here.
+    pub header_octets: u64,
+    /// `header_fields`: fields of a header. Default 1000.
+    pub header_fields: usize,
+    /// `hops`: Received fields, at least 100 (RFC 5321, 6.3); a message with more is in a loop. Default 100.
+    pub hops: usize,
+    /// `errors`: refused commands before a session ends. Default 20.
+    pub errors: u32,
+    /// `idle_commands`: commands between two messages that come to nothing, such as NOOP, before a session ends. Default 100.
+    pub idle_commands: u32,
+    /// `auth_failures`: attempts to authenticate that fail before a session ends. Default 3.
+    pub auth_failures: u32,
+    /// `messages`: messages of one session, said in EHLO (RFC 9422). Default 1000.
+    pub messages: u32,
 }
 
 impl Listener {
@@ -93,6 +142,9 @@ impl Listener {
             role: ListenerRole::Receiver(ReceiverRole::BestEffort),
             allow: Network::LOOPBACK.to_vec(),
             trusted: false,
+            tls: Start::default(),
+            proxy_from: Vec::new(),
+            strict_header: false,
             limits: Limits::default(),
         }
     }
@@ -112,6 +164,8 @@ impl Listener {
         let role: Option<ListenerRole> = section.required("role");
         let allow: Option<Vec<Network>> = section.optional("allow");
         let trusted = section.or("trusted", false);
+        let (tls, proxy_from) = (section.or("tls", Start::default()), section.or("proxy_from", Vec::new()));
+        let strict_header = section.or("strict_header", false);
         let limits = section.table("limits", Limits::read);
         for wide in allow.iter().flatten().filter(|network| network.is_too_wide()) {
             let message = format!(
@@ -125,14 +179,33 @@ impl Listener {
         }
         let role = role?;
         let default = if role == ListenerRole::Submit { Network::LOOPBACK.to_vec() } else { Vec::new() };
-        let listener = Self { listen: listen?, role, allow: allow.unwrap_or(default), trusted, limits };
+        let allow = allow.unwrap_or(default);
+        let listener = Self { listen: listen?, role, allow, trusted, tls, proxy_from, strict_header, limits };
         Some((listener, span))
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_octets: 50 << 20, recipients: 500, connections: 2000, per_ip: 20, idle: Duration::from_secs(300) }
+        Self {
+            message_octets: 50 << 20,
+            recipients: 500,
+            connections: 2000,
+            per_ip: 20,
+            idle: Duration::from_secs(300),
+            stress_idle: Duration::from_secs(10),
+            pause: Duration::from_secs(180),
+            pace_octets: 500,
+            command_octets: 2048,
+            line_octets: 10_000,
+            header_octets: 100 << 10,
+            header_fields: 1000,
+            hops: 100,
+            errors: 20,
+            idle_commands: 100,
+            auth_failures: 3,
+            messages: 1000,
+        }
     }
 }
 
@@ -145,13 +218,56 @@ impl Limits {
             connections: section.or("connections", default.connections),
             per_ip: section.or("per_ip", default.per_ip),
             idle: section.or("idle", default.idle),
+            stress_idle: section.or("stress_idle", default.stress_idle),
+            pause: section.or("pause", default.pause),
+            pace_octets: section.or("pace", Size(default.pace_octets)).0,
+            command_octets: section.or("command", default.command_octets),
+            line_octets: section.or("line", default.line_octets),
+            header_octets: section.or("header", Size(default.header_octets)).0,
+            header_fields: section.or("header_fields", default.header_fields),
+            hops: section.or("hops", default.hops),
+            errors: section.or("errors", default.errors),
+            idle_commands: section.or("idle_commands", default.idle_commands),
+            auth_failures: section.or("auth_failures", default.auth_failures),
+            messages: section.or("messages", default.messages),
         };
-        // RFC 5321, 4.5.3.1.8: "The minimum total number of recipients that MUST be buffered is 100 recipients."
-        if limits.recipients < 100 {
-            let message = format!("`{}`: every client may count on 100 recipients (RFC 5321, 4.5.3.1.8)", section.dotted("recipients"));
-            section.reader.error(section.span_of("recipients"), Code::Value, message);
-        }
+        limits.hold_to_the_least(section);
         limits
+    }
+
+    /// What RFC 5321 lets every client count on.
+    fn hold_to_the_least(&self, section: &Section<'_>) {
+        let least = [
+            ("recipients", self.recipients, 100, "recipients (RFC 5321, 4.5.3.1.8)"),
+            ("command", self.command_octets, 512, "octets (RFC 5321, 4.5.3.1.4)"),
+            ("line", self.line_octets, 1000, "octets (RFC 5321, 4.5.3.1.6)"),
+            ("hops", self.hops, 100, "hops (RFC 5321, 6.3)"),
+        ];
+        for (key, value, least, what) in least {
+            if value < least {
+                let message = format!("`{}`: every client may count on {least} {what}", section.dotted(key));
+                section.reader.error(section.span_of(key), Code::Value, message);
+            }
+        }
+    }
+
+    /// As a session takes them.
+    pub(super) fn of_session(&self) -> SessionLimits {
+        SessionLimits {
+            command_octets_max: self.command_octets,
+            line_octets_max: self.line_octets,
+            message_octets_max: self.message_octets,
+            header_octets_max: usize::try_from(self.header_octets).unwrap_or(usize::MAX),
+            header_fields_max: self.header_fields,
+            recipients_max: self.recipients,
+            hops_max: self.hops,
+            errors_max: self.errors,
+            idle_commands_max: self.idle_commands,
+            auth_failures_max: self.auth_failures,
+            messages_max: self.messages,
+            command: self.idle,
+            data: self.pause,
+        }
     }
 }
 

@@ -127,7 +127,7 @@ level = "debug"
     let door = &config.receive["inside"];
     assert_eq!((door.listen.len(), door.role, door.trusted), (2, ListenerRole::Submit, true));
     assert!(door.allows([10, 0, 0, 9].into()) && !door.allows([127, 0, 0, 1].into()));
-    let limits = Limits { message_octets: 1 << 20, recipients: 100, connections: 3, per_ip: 2, idle: seconds(360) };
+    let limits = Limits { message_octets: 1 << 20, recipients: 100, connections: 3, per_ip: 2, idle: seconds(360), ..Limits::default() };
     assert_eq!(door.limits, limits);
     let send = &config.send;
     assert_eq!((send.role, send.plaintext, send.secure_wait), (SenderRole::SecureOnly, false, Duration::ZERO));
@@ -138,7 +138,8 @@ level = "debug"
     assert!([2525, 10_025, 465].iter().all(|port| send.srv_ports().contains(port)) && !send.srv_ports().contains(&22));
     assert_eq!((send.connect_timeout, send.timeouts.greeting, send.timeouts.quit), (seconds(3), seconds(4), seconds(1)));
     assert_eq!(send.timeouts.end_of_data, seconds(600), "what is not set keeps its default");
-    let session = config.smtp(door);
+    let session = config.smtp(door, &["PLAIN".into()]);
+    assert_eq!(session.mechanisms, ["PLAIN"], "users send from `submit` listeners");
     assert_eq!((session.limits.message_octets_max, session.limits.recipients_max, session.limits.command), (1 << 20, 100, seconds(360)));
     assert_eq!(send.sos, SecureOnly { accept: Accept::SrvOnly, floor: Level::Domain, max_wait: seconds(3600) });
     assert_eq!((config.queue.workers, config.queue.per_destination, config.policies.memory_octets), (3, 2, 8 << 20));

@@ -1,9 +1,11 @@
 //! A listener: takes connections, up to its limits, and gives each to a session.
 
-use super::Desk;
 use super::session::Session;
-use crate::config::Config;
+use super::{Desk, proxy};
+use crate::config::{Config, Listener};
+use crate::generation::Generation;
 use anyhow::{Context, Result};
+use secmx_core::report::Event;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,17 +67,51 @@ impl Door {
     ) {
         let generation = desk.current.load_full();
         let Some(listener) = generation.config.receive.get(&self.name).cloned() else { return };
-        let Some(place) = guests.admit(client.ip(), listener.limits.connections, listener.limits.per_ip) else {
+        let is_proxy = listener.proxy_from.iter().any(|network| network.contains(client.ip()));
+        let per_address = if is_proxy { usize::MAX } else { listener.limits.per_ip };
+        let Some(place) = guests.admit(client.ip(), listener.limits.connections, per_address) else {
             sessions.spawn(turn_away(stream));
             return;
         };
         let _ = stream.set_nodelay(true);
-        let session = Session::new(Arc::clone(desk), generation, &self.name, listener, client);
-        let stop = stop.clone();
-        sessions.spawn(async move {
-            session.run(stream, stop).await;
-            drop(place);
-        });
+        let visit = Visit { desk: Arc::clone(desk), generation, name: self.name.clone(), listener, client, place, stop: stop.clone() };
+        sessions.spawn(async move { if is_proxy { visit.behind_proxy(stream).await } else { visit.begin(stream).await } });
+    }
+}
+
+/// A connection that has its place, on the way to a session.
+struct Visit {
+    desk: Arc<Desk>,
+    generation: Arc<Generation>,
+    name: String,
+    listener: Listener,
+    client: SocketAddr,
+    place: Place,
+    stop: CancellationToken,
+}
+
+impl Visit {
+    async fn begin(self, stream: TcpStream) {
+        Session::new(self.desk, self.generation, &self.name, self.listener, self.client, self.place).run(stream, self.stop).await;
+    }
+
+    /// The client's own address takes the place of the proxy's, with the client's own limit.
+    async fn behind_proxy(mut self, mut stream: TcpStream) {
+        match proxy::client(&mut stream).await {
+            Ok(None) => {}
+            Ok(Some(client)) => {
+                let Some(place) = self.place.guests.admit(client.ip(), self.listener.limits.connections, self.listener.limits.per_ip)
+                else {
+                    return turn_away(stream).await;
+                };
+                (self.client, self.place) = (client, place);
+            }
+            Err(error) => {
+                let text = format!("receive.{}: {} is in `proxy_from`, but {error}", self.name, self.client.ip());
+                return self.desk.log.write(&Event::Warning { text });
+            }
+        }
+        self.begin(stream).await;
     }
 }
 
@@ -104,9 +140,17 @@ impl Guests {
 }
 
 /// One connection's place, until it is dropped.
-struct Place {
+pub(super) struct Place {
     guests: Guests,
     address: IpAddr,
+}
+
+impl Place {
+    /// Whether three quarters of `most` places are taken.
+    pub(super) fn is_scarce(&self, most: usize) -> bool {
+        let present = self.guests.present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.values().sum::<usize>() >= most.saturating_sub(most / 4)
+    }
 }
 
 impl Drop for Place {
@@ -134,6 +178,7 @@ mod tests {
         assert!(guests.admit(one, 3, 2).is_none(), "two from one address");
         let _third = guests.admit(other, 3, 2).expect("free");
         assert!(guests.admit(other, 3, 2).is_none(), "three in all");
+        assert!(first.is_scarce(4) && !first.is_scarce(5));
         drop(first);
         assert!(guests.admit(other, 3, 2).is_some());
     }

@@ -74,6 +74,7 @@ impl Transaction<'_> {
             by: self.generation.config.hostname.as_str(),
             extended: self.extended,
             smtputf8: self.envelope.smtputf8,
+            authenticated: self.origin.user.is_some(),
             channel: &self.origin.channel,
             id: &id.to_string(),
             only_recipient: if let [only] = recipients { Some(only) } else { None },

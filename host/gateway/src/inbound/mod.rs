@@ -5,6 +5,8 @@
 mod door;
 mod edit;
 mod intake;
+mod proxy;
+mod sasl;
 mod session;
 
 pub use door::Door;

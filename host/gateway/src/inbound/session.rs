@@ -3,19 +3,21 @@
 //! Nothing here decides what is answered. While a question is open nothing is read, so what a client pipelines waits in the socket.
 
 use super::Desk;
+use super::door::Place;
 use super::intake::Transaction;
-use crate::config::Listener;
+use super::sasl::{Exchange, Progress};
+use crate::config::{Listener, ListenerRole, Start};
 use crate::generation::Generation;
 use crate::spool::SpoolError;
 use crate::stream::Stream;
 use bytes::Bytes;
 use secmx_core::channel::Channel;
-use secmx_core::mail::{Envelope, Parameter};
+use secmx_core::mail::{Envelope, Mailbox, Parameter};
 use secmx_core::queue::{Origin, Standing};
 use secmx_core::report::{EnhancedStatus, Event, Reply};
 use secmx_core::ruling::{ClientCertificate, ContentEffects, Question, Reason, Ruling, Terms};
 use secmx_core::smtp::reply;
-use secmx_core::smtp::server::{Client, Disposition, Effect, Hello, Input, Refusal, ServerSession};
+use secmx_core::smtp::server::{AuthRefusal, AuthStep, Client, Disposition, Effect, Hello, Input, Refusal, ServerSession};
 use secmx_policy::{Fault, MessageFacts, SessionFacts};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -37,12 +39,16 @@ const PATIENCE_TO_SECURE: Duration = Duration::from_secs(30);
 /// Octets read at a time.
 const BUFFER: usize = 16 * 1024;
 
+/// How long a message may come in at any pace.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// A session and everything it needs.
 pub(super) struct Session {
     desk: Arc<Desk>,
     /// Taken anew at each MAIL, kept to the end of the transaction (invariant 7).
     generation: Arc<Generation>,
     listener: Listener,
+    place: Place,
     facts: SessionFacts,
     stream: Option<Stream>,
     deadline: Instant,
@@ -50,6 +56,11 @@ pub(super) struct Session {
     parameters: Vec<Parameter>,
     recipient_parameters: Vec<Vec<Parameter>>,
     content: Vec<u8>,
+    /// Since when a message has been coming in, and how many octets since.
+    coming_in: Option<(Instant, u64)>,
+    exchange: Option<(&'static str, Exchange)>,
+    /// What the session is told before anything more is read.
+    upcoming: Option<Input<'static>>,
     effects: ContentEffects,
     unsent: Vec<u8>,
     messages: u32,
@@ -62,7 +73,14 @@ enum News {
 }
 
 impl Session {
-    pub(super) fn new(desk: Arc<Desk>, generation: Arc<Generation>, name: &str, listener: Listener, client: SocketAddr) -> Self {
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        generation: Arc<Generation>,
+        name: &str,
+        listener: Listener,
+        client: SocketAddr,
+        place: Place,
+    ) -> Self {
         let facts = SessionFacts {
             id: session_id(desk.clock.now()),
             listener: name.to_owned(),
@@ -78,6 +96,7 @@ impl Session {
             desk,
             generation,
             listener,
+            place,
             facts,
             stream: None,
             deadline: Instant::now(),
@@ -85,6 +104,9 @@ impl Session {
             parameters: Vec::new(),
             recipient_parameters: Vec::new(),
             content: Vec::new(),
+            coming_in: None,
+            exchange: None,
+            upcoming: None,
             effects: ContentEffects::default(),
             unsent: Vec::new(),
             messages: 0,
@@ -96,14 +118,21 @@ impl Session {
         self.stream = Some(Box::new(stream));
         let client = Client { address: self.facts.client_address, relay: self.listener.allows(self.facts.client_address) };
         let mut first = Vec::new();
-        let config = Arc::new(self.generation.config.smtp(&self.listener));
-        let mut session = ServerSession::open(config, client, Channel::plain(), &mut first);
+        let mechanisms = self.generation.users.as_ref().map(|users| users.mechanisms()).unwrap_or_default();
+        let config = Arc::new(self.generation.config.smtp(&self.listener, &mechanisms));
+        if self.listener.tls == Start::Implicit && matches!(self.secure(ClientCertificate::Ignore).await, Input::SecureFailed) {
+            return;
+        }
+        let mut session = ServerSession::open(config, client, self.facts.channel.clone(), &mut first);
         let mut effects = VecDeque::from(first);
         let cause = loop {
             let news = match effects.pop_front() {
                 Some(Effect::Close) => break "closed",
                 Some(effect) => self.perform(effect).await,
-                None => self.listen(&stop).await,
+                None => match self.upcoming.take() {
+                    Some(input) => Some(News::Other(input)),
+                    None => self.listen(&stop).await,
+                },
             };
             let mut more = Vec::new();
             session = match news {
@@ -133,12 +162,14 @@ impl Session {
             }
             Effect::Secure(want) => Some(News::Other(self.secure(want).await)),
             Effect::Ask(question) => Some(News::Other(self.ask(question).await)),
+            Effect::Authenticate(step) => Some(News::Other(self.authenticate(step).await)),
             Effect::Introduced(hello) => {
                 self.facts.hello = hello.as_ref().map(|hello| hello.name.clone());
                 self.hello = hello;
                 None
             }
             Effect::Store(octets) => {
+                self.coming_in.get_or_insert((Instant::now(), 0));
                 self.content.extend_from_slice(&octets);
                 None
             }
@@ -152,7 +183,9 @@ impl Session {
                 None
             }
             Effect::Wait(time) => {
-                self.deadline = Instant::now() + time;
+                let limits = &self.listener.limits;
+                let scarce = self.coming_in.is_none() && self.place.is_scarce(limits.connections);
+                self.deadline = Instant::now() + if scarce { time.min(limits.stress_idle) } else { time };
                 None
             }
             Effect::Close => None,
@@ -170,6 +203,7 @@ impl Session {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
                 Ok(Ok(0) | Err(_)) => News::Other(Input::Closed),
+                Ok(Ok(length)) if is_too_slow(&mut self.coming_in, length, self.listener.limits.pace_octets) => News::Other(Input::TimedOut),
                 Ok(Ok(length)) => {
                     buffer.truncate(length);
                     News::Octets(buffer)
@@ -202,10 +236,12 @@ impl Session {
         let sent = self.flush().await;
         let Some(stream) = self.stream.take().filter(|_| sent) else { return Input::SecureFailed };
         let tls = self.desk.current.load().server_tls.clone();
+        let want = if self.knows_certificates() { want.max(ClientCertificate::Request) } else { want };
         let detail = match timeout(PATIENCE_TO_SECURE, tls.accept(stream, want)).await {
             Ok(Ok((stream, channel))) => {
                 self.stream = Some(Box::new(stream));
                 self.facts.channel = channel.clone();
+                self.greet_owner_of_certificate(&channel);
                 self.desk.log.write(&Event::SessionSecured { session: &self.facts.id, channel: &channel });
                 return Input::Secured(channel);
             }
@@ -216,17 +252,71 @@ impl Session {
         Input::SecureFailed
     }
 
+    /// Goes one step on with the SASL exchange.
+    async fn authenticate(&mut self, step: AuthStep) -> Input<'static> {
+        let refused = |refusal| Input::Authenticated(Err(refusal));
+        let Some(users) = self.generation.users.clone() else { return refused(AuthRefusal::Fault) };
+        let message = match step {
+            AuthStep::Begin { mechanism, initial } => {
+                self.exchange = Exchange::begin(&mechanism);
+                match (&self.exchange, initial) {
+                    (Some((_, exchange)), None) => return Input::Challenge(exchange.invitation()),
+                    (_, initial) => initial.unwrap_or_default(),
+                }
+            }
+            AuthStep::Continue(message) => message,
+        };
+        let Some((mechanism, exchange)) = &mut self.exchange else { return refused(AuthRefusal::Malformed) };
+        let (mechanism, session) = (*mechanism, &self.facts.id);
+        match exchange.step(&users, message).await {
+            Progress::Challenge(challenge) => Input::Challenge(challenge),
+            Progress::Done(Ok(user)) => {
+                self.desk.log.write(&Event::Authenticated { session, user: &user, mechanism });
+                self.facts.authenticated_as = Some(user.clone());
+                Input::Authenticated(Ok(user))
+            }
+            Progress::Done(Err(refusal)) => {
+                let client = self.facts.client_address.to_string();
+                self.desk.log.write(&Event::AuthenticationFailed { session, client, mechanism });
+                refused(refusal)
+            }
+        }
+    }
+
+    /// Whether users may be known by their certificates here: where users send from.
+    fn knows_certificates(&self) -> bool {
+        self.listener.role == ListenerRole::Submit && self.generation.users.as_ref().is_some_and(|users| users.have_certificates())
+    }
+
+    /// A client certificate that belongs to a user stands for AUTH. That the client has its key is what the handshake proved.
+    fn greet_owner_of_certificate(&mut self, channel: &Channel) {
+        let certificate = channel.tls.as_ref().and_then(|tls| tls.peer.as_ref()).filter(|_| self.knows_certificates());
+        let users = self.generation.users.as_ref();
+        let user = certificate.zip(users).and_then(|(certificate, users)| users.of_certificate(&certificate.sha256)).map(str::to_owned);
+        if let Some(user) = &user {
+            self.desk.log.write(&Event::Authenticated { session: &self.facts.id, user, mechanism: "certificate" });
+        }
+        self.facts.authenticated_as.clone_from(&user);
+        self.upcoming = user.map(|user| Input::Authenticated(Ok(user)));
+    }
+
     /// Puts a question to the policies. A fault of theirs is 451 4.3.0: the client keeps the message (invariant 6).
     async fn ask(&mut self, question: Question) -> Input<'static> {
         let ruling = match question {
             Question::Greet => return self.greet().await,
             Question::Mail { reverse_path, parameters } => {
                 self.generation = self.desk.current.load_full();
+                if !self.desk.spool.has_room(self.listener.limits.message_octets) {
+                    return Input::Ruled(no_room());
+                }
                 let answer = self.generation.policies.mail(&self.facts, &reverse_path, &parameters).await;
                 self.parameters = parameters;
                 answer.map(|(ruling, tags)| self.tagged(ruling, tags))
             }
             Question::Recipient { reverse_path, forward_path, parameters } => {
+                if !self.is_there(&forward_path) {
+                    return Input::Ruled(nobody());
+                }
                 let answer = self.generation.policies.recipient(&self.facts, &reverse_path, &forward_path, &parameters).await;
                 self.recipient_parameters.push(parameters);
                 answer.map(|(ruling, tags)| self.tagged(ruling, tags))
@@ -234,6 +324,12 @@ impl Session {
             Question::Content(envelope) => self.inspect(envelope).await,
         };
         Input::Ruled(ruling.unwrap_or_else(|_| fault()))
+    }
+
+    /// Whether one of ours is there to be written to, as far as the operator's list tells.
+    fn is_there(&self, to: &Mailbox) -> bool {
+        let ours = to.domain().name().is_some_and(|domain| self.generation.config.domains.contains(domain));
+        !ours || self.generation.recipients.as_ref().is_none_or(|list| list.has(to))
     }
 
     fn tagged(&mut self, ruling: Ruling, tags: BTreeMap<String, String>) -> Ruling {
@@ -292,6 +388,7 @@ impl Session {
                 session: self.facts.id.clone(),
                 channel: self.facts.channel.clone(),
                 trusted: self.listener.trusted,
+                user: self.facts.authenticated_as.clone(),
             },
             hello: &hello.name,
             extended: hello.extended,
@@ -323,6 +420,7 @@ impl Session {
     /// What one transaction leaves behind must not reach the next.
     fn reset(&mut self) {
         self.content = Vec::new();
+        self.coming_in = None;
         self.effects = ContentEffects::default();
         self.parameters.clear();
         self.recipient_parameters.clear();
@@ -336,6 +434,26 @@ fn kept(reason: &Reason) -> Standing {
 fn fault() -> Ruling {
     let reply = Reply::new(451, Some(EnhancedStatus::new(4, 3, 0)), "Local trouble, try again later");
     Ruling::Defer { reply, reason: Reason { code: "policy.fault".into(), text: "a policy failed".into() } }
+}
+
+/// Durability rule 4: "452 4.3.1 at MAIL before it happens".
+fn no_room() -> Ruling {
+    let reply = Reply::new(452, Some(EnhancedStatus::new(4, 3, 1)), "Insufficient storage, try again later");
+    Ruling::Defer { reply, reason: Reason { code: "spool.full".into(), text: "the spool is nearly full".into() } }
+}
+
+fn nobody() -> Ruling {
+    let reply = Reply::new(550, Some(EnhancedStatus::new(5, 1, 1)), "No such recipient here");
+    Ruling::Reject { reply, reason: Reason { code: "recipient.unknown".into(), text: "the recipient is not on the list".into() } }
+}
+
+/// Counts octets of a message that is coming in, and tells whether they come so slowly that the client only holds a place.
+fn is_too_slow(coming_in: &mut Option<(Instant, u64)>, octets: usize, pace: u64) -> bool {
+    coming_in.as_mut().is_some_and(|(since, sum)| {
+        *sum = sum.saturating_add(octets as u64);
+        let time = since.elapsed();
+        time > GRACE && *sum < pace.saturating_mul(time.as_secs())
+    })
 }
 
 /// Names a session in the log: the time, and a number that tells sessions of one millisecond apart.

@@ -202,7 +202,14 @@ mod tests {
             arrived: Timestamp::UNIX_EPOCH,
             envelope: Envelope { reverse_path: Some(mailbox("a@x.test")), recipients: vec![mailbox(recipient)], ..Envelope::default() },
             octets: ORIGINAL.len() as u64,
-            origin: Origin { listener: "public".into(), client: None, session: String::new(), channel: Channel::plain(), trusted: false },
+            origin: Origin {
+                listener: "public".into(),
+                client: None,
+                session: String::new(),
+                channel: Channel::plain(),
+                trusted: false,
+                user: None,
+            },
             tags: BTreeMap::new(),
         };
         let failure = Failure { exchanger: Some("mx.y.test".into()), address: Some("192.0.2.1:25".into()), cause };

@@ -6,11 +6,11 @@ use crate::generation::Current;
 use crate::log::Log;
 use crate::spool::{SetAside, Spool};
 use secmx_core::mail::MailDomain;
-use secmx_core::queue::Delivery;
+use secmx_core::queue::{Delivery, DeliveryKey};
 use secmx_core::report::Event;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,8 @@ impl Courier {
             }
             for delivery in claimed {
                 let Ok(permit) = Arc::clone(&workers).acquire_owned().await else { break };
-                let share = shares.take(&delivery.domain);
+                // A lease that ran out because the clock was set does not send a message twice.
+                let Some(share) = shares.take(&delivery) else { continue };
                 let courier = self.clone();
                 attempts.spawn(async move {
                     worker::attempt(&courier, delivery).await;
@@ -98,12 +99,18 @@ impl Courier {
     }
 }
 
-/// How many attempts run per destination.
+/// What is under way, and how much of it to each destination.
 #[derive(Clone)]
 struct Shares {
     most: usize,
-    taken: Arc<Mutex<HashMap<MailDomain, usize>>>,
+    taken: Arc<Mutex<Taken>>,
     returned: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Taken {
+    by_destination: HashMap<MailDomain, usize>,
+    deliveries: HashSet<DeliveryKey>,
 }
 
 impl Shares {
@@ -111,32 +118,41 @@ impl Shares {
         Self { most, taken: Arc::default(), returned: Arc::default() }
     }
 
-    /// How many more may start.
-    fn left(&self, domain: &MailDomain) -> usize {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).get(domain).copied().unwrap_or(0);
-        self.most.saturating_sub(taken)
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one for `domain`, until the value is dropped.
-    fn take(&self, domain: &MailDomain) -> Share {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner).entry(domain.clone()).or_default() += 1;
-        Share { shares: self.clone(), domain: domain.clone() }
+    /// How many more attempts to `domain` may start.
+    fn left(&self, domain: &MailDomain) -> usize {
+        self.most.saturating_sub(self.taken().by_destination.get(domain).copied().unwrap_or(0))
+    }
+
+    /// Takes a share for an attempt at `delivery`, until the value is dropped. `None` while one is under way.
+    fn take(&self, delivery: &Delivery) -> Option<Share> {
+        let mut taken = self.taken();
+        if !taken.deliveries.insert(delivery.key) {
+            return None;
+        }
+        *taken.by_destination.entry(delivery.domain.clone()).or_default() += 1;
+        Some(Share { shares: self.clone(), key: delivery.key, domain: delivery.domain.clone() })
     }
 }
 
-/// One running attempt to one destination.
+/// One running attempt.
 struct Share {
     shares: Shares,
+    key: DeliveryKey,
     domain: MailDomain,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.shares.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.domain) {
+        let mut taken = self.shares.taken();
+        taken.deliveries.remove(&self.key);
+        if let Some(count) = taken.by_destination.get_mut(&self.domain) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.domain);
+                taken.by_destination.remove(&self.domain);
             }
         }
         drop(taken);
@@ -147,16 +163,43 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
+    use secmx_core::queue::{QueueId, Standing, Via};
+
+    fn delivery(number: u32) -> Delivery {
+        Delivery {
+            key: DeliveryKey { id: QueueId::new(1, 1), number },
+            domain: MailDomain::parse("x.test").expect("valid"),
+            via: Via::Discovery,
+            role: Default::default(),
+            floor: Default::default(),
+            recipients: Vec::new(),
+            attempts: 0,
+            next: Timestamp::UNIX_EPOCH,
+            standing: Standing::Due,
+            last: Vec::new(),
+            warned: false,
+        }
+    }
 
     #[test]
     fn a_destination_gets_no_more_than_its_share() {
         let shares = Shares::new(2);
-        let domain = MailDomain::parse("x.test").expect("valid");
-        let (first, second) = (shares.take(&domain), shares.take(&domain));
-        assert_eq!(shares.left(&domain), 0);
+        let (first, second) = (shares.take(&delivery(0)), shares.take(&delivery(1)));
+        assert_eq!(shares.left(&delivery(0).domain), 0);
         drop(first);
-        assert_eq!(shares.left(&domain), 1);
+        assert_eq!(shares.left(&delivery(0).domain), 1);
         drop(second);
-        assert!(shares.taken.lock().expect("whole").is_empty(), "nothing is kept of a destination at rest");
+        assert!(shares.taken().by_destination.is_empty(), "nothing is kept of a destination at rest");
+    }
+
+    /// R6: what is under way is not begun a second time, whatever the clock says of its lease.
+    #[test]
+    fn r6_an_attempt_under_way_is_the_only_one() {
+        let shares = Shares::new(2);
+        let first = shares.take(&delivery(0));
+        assert!(first.is_some() && shares.take(&delivery(0)).is_none());
+        drop(first);
+        assert!(shares.take(&delivery(0)).is_some());
     }
 }

@@ -114,6 +114,7 @@ fn envelope_of_notice(id: QueueId, job: &Job<'_>, to: &Mailbox, octets: &[u8]) -
             session: job.message.id.to_string(),
             channel: Channel::plain(),
             trusted: true,
+            user: None,
         },
         tags: BTreeMap::new(),
     }

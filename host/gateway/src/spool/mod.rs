@@ -134,6 +134,9 @@ pub trait Spool: Send + Sync {
     /// An id that no other message of this spool has. Ids rise, within a process always, across restarts as far as the clock does.
     fn new_id(&self, now: Timestamp) -> QueueId;
 
+    /// Whether a message of that many octets would be taken now, as far as can be told (durability rule 4).
+    fn has_room(&self, octets: u64) -> bool;
+
     /// Takes responsibility for a message. After `Ok` it survives a crash of the process and of the machine (invariant 4). Errors with
     /// [`SpoolError::Full`], or with a fault; then the message must be answered 4yz.
     async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError>;

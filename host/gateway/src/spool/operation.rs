@@ -241,6 +241,10 @@ impl<T: Tables> Spool for Engine<T> {
         self.shared.new_id(now)
     }
 
+    fn has_room(&self, octets: u64) -> bool {
+        self.failure().is_none() && !matches!(self.shared.admit(0, octets), Err(SpoolError::Full))
+    }
+
     async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError> {
         let (id, octets) = (message.id, stored::octets(&body));
         let new = NewMessage { message, deliveries, body };

@@ -58,7 +58,8 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    fn is_for(&self, hostname: &str) -> bool {
+    /// Whether the certificate is for that name.
+    pub(super) fn is_for(&self, hostname: &str) -> bool {
         let Some(leaf) = self.key.cert.first() else { return false };
         let parsed = rustls::server::ParsedCertificate::try_from(leaf);
         let name = rustls::pki_types::ServerName::try_from(hostname);

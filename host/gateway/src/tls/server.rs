@@ -25,8 +25,13 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Shows `identity` to every client. Errors only when the cryptographic provider is unusable.
-    pub fn new(identity: &Identity) -> Result<Self, Error> {
+    /// Shows the identity that is for the name a client asks for (SNI, RFC 6066, 3), and the first one to all others. Errors only when the
+    /// cryptographic provider is unusable, or when there is no identity.
+    pub fn new(identities: &[Identity]) -> Result<Self, Error> {
+        let resolver = Arc::new(ByName(identities.to_vec()));
+        if identities.is_empty() {
+            return Err(Error::General("there is no certificate to show".into()));
+        }
         let acceptor = |want: ClientCertificate| -> Result<TlsAcceptor, Error> {
             let builder = ServerConfig::builder_with_provider(super::provider()).with_safe_default_protocol_versions()?;
             let builder = match want {
@@ -34,7 +39,7 @@ impl ServerTls {
                 wanted => builder.with_client_cert_verifier(Arc::new(AnyClient { mandatory: wanted == ClientCertificate::Demand })),
             };
             // Tickets are off: one from a listener must never open a session on another with other terms.
-            let mut config = builder.with_cert_resolver(Arc::new(Always(identity.certified_key())));
+            let mut config = builder.with_cert_resolver(Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>);
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             Ok(TlsAcceptor::from(Arc::new(config)))
@@ -64,13 +69,14 @@ impl ServerTls {
     }
 }
 
-/// One identity for every name.
+/// Identities, the first one for whoever asks for none of them.
 #[derive(Debug)]
-struct Always(Arc<CertifiedKey>);
+struct ByName(Vec<Identity>);
 
-impl ResolvesServerCert for Always {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.0.iter().find(|identity| identity.is_for(name)));
+        named.or(self.0.first()).map(Identity::certified_key)
     }
 }
 

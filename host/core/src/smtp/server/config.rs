@@ -13,6 +13,10 @@ pub struct ServerConfig {
     pub own_domains: Vec<Domain>,
     /// Who `<Postmaster>` is.
     pub postmaster: Mailbox,
+    /// SASL mechanisms that are offered over TLS, in upper case; none where nobody may authenticate.
+    pub mechanisms: Vec<String>,
+    /// Whether a header field beyond ASCII needs SMTPUTF8. Many who send one have never heard of it.
+    pub strict_header: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -45,6 +49,12 @@ pub struct Limits {
     pub hops_max: usize,
     /// Commands that are refused before the session is. Default 20.
     pub errors_max: u32,
+    /// Commands that come to nothing (NOOP, RSET, VRFY, HELP, EHLO) between two messages. Default 100.
+    pub idle_commands_max: u32,
+    /// Attempts to authenticate that fail. Default 3.
+    pub auth_failures_max: u32,
+    /// Messages of one session. Default 1,000.
+    pub messages_max: u32,
     /// Wait for a command. Default 5 minutes (5 minutes).
     pub command: Duration,
     /// Wait for more content. Default 3 minutes (3 minutes).
@@ -62,6 +72,9 @@ impl Default for Limits {
             recipients_max: 1000,
             hops_max: 100,
             errors_max: 20,
+            idle_commands_max: 100,
+            auth_failures_max: 3,
+            messages_max: 1000,
             command: Duration::from_secs(300),
             data: Duration::from_secs(180),
         }

@@ -3,6 +3,7 @@
 use super::config::Limits;
 use super::transaction::{Mark, Transaction};
 use super::{Disposition, Effect, Refusal, Session, State, replies};
+use crate::mail::BodyKind;
 use crate::queue::QueueId;
 use crate::report::Reply;
 use crate::ruling::{Question, Ruling};
@@ -20,15 +21,31 @@ impl Content {
         Self { decoder: Decoder::new(limits.line_octets_max, limits.message_octets_max), header: HeaderWatch::default() }
     }
 
-    /// What the message is refused with once its real end has come; `None` when nothing is wrong with it.
-    fn refusal(&self, limits: &Limits) -> Option<Reply> {
-        match self.decoder.flaw() {
-            Some(flaw) => Some(replies::of_flaw(flaw)),
-            None if self.header.received > limits.hops_max => Some(replies::looping()),
-            None if self.header.octets > limits.header_octets_max || self.header.fields > limits.header_fields_max => {
-                Some(replies::header_too_big())
-            }
-            None => None,
+    /// Takes octets of a chunk.
+    pub(super) fn take_chunk(&mut self, octets: &[u8], transaction: &mut Transaction, effects: &mut Vec<Effect>) {
+        let mut decoded = Vec::new();
+        self.decoder.chunk(octets, &mut decoded);
+        self.keep(decoded, transaction, effects);
+    }
+
+    /// The last chunk has come in.
+    pub(super) fn finish_chunks(&mut self, effects: &mut Vec<Effect>) {
+        let mut decoded = Vec::new();
+        self.decoder.finish(&mut decoded);
+        self.header.watch(&decoded);
+        if !decoded.is_empty() && self.decoder.flaw().is_none() {
+            effects.push(Effect::Store(decoded));
+        }
+    }
+
+    /// Has decoded octets watched and stored. What is not ASCII travels as 8BITMIME, whatever MAIL said of it (RFC 6152, 3).
+    fn keep(&mut self, decoded: Vec<u8>, transaction: &mut Transaction, effects: &mut Vec<Effect>) {
+        self.header.watch(&decoded);
+        if !decoded.is_ascii() {
+            transaction.envelope.body = BodyKind::EightBit;
+        }
+        if !decoded.is_empty() && self.decoder.flaw().is_none() {
+            effects.push(Effect::Store(decoded));
         }
     }
 }
@@ -44,7 +61,35 @@ struct HeaderWatch {
     received: usize,
     /// The first octets of the line that is going by.
     start: Vec<u8>,
+    encoding: Encoding,
     over: bool,
+}
+
+/// What the header section is written in.
+#[derive(Debug, Default)]
+struct Encoding {
+    beyond_ascii: bool,
+    not_utf8: bool,
+    /// Octets of a character that is not yet whole.
+    pending: Vec<u8>,
+}
+
+impl Encoding {
+    fn watch(&mut self, octet: u8) {
+        if octet.is_ascii() && self.pending.is_empty() {
+            return;
+        }
+        self.beyond_ascii = true;
+        self.pending.push(octet);
+        match std::str::from_utf8(&self.pending) {
+            Ok(_) => self.pending.clear(),
+            Err(error) if error.error_len().is_none() => {}
+            Err(_) => {
+                self.not_utf8 = true;
+                self.pending.clear();
+            }
+        }
+    }
 }
 
 impl HeaderWatch {
@@ -56,6 +101,7 @@ impl HeaderWatch {
                 return;
             }
             self.octets = self.octets.saturating_add(1);
+            self.encoding.watch(*octet);
             match octet {
                 b'\n' => self.end_line(),
                 b'\r' => {}
@@ -83,24 +129,27 @@ impl Session {
     /// Takes octets of content; what is behind its end is kept for the next command.
     pub(super) fn take_content(
         &mut self,
-        transaction: Transaction,
+        mut transaction: Transaction,
         mut content: Content,
         octets: &[u8],
         effects: &mut Vec<Effect>,
     ) -> State {
         let mut decoded = Vec::new();
         let result = content.decoder.decode(octets, &mut decoded);
-        content.header.watch(&decoded);
-        if !decoded.is_empty() && content.decoder.flaw().is_none() {
-            effects.push(Effect::Store(decoded));
-        }
+        content.keep(decoded, &mut transaction, effects);
         if !result.ended {
             return State::Content(transaction, content);
         }
         // The buffer is empty while content is read: what is behind the end is next.
         self.lines.push(octets.get(result.used..).unwrap_or_default());
         effects.push(Effect::Wait(self.config.limits.command));
-        match content.refusal(&self.config.limits) {
+        self.end_content(transaction, &content, effects)
+    }
+
+    /// The content is there: it is refused for what it is, or the policies are asked.
+    pub(super) fn end_content(&mut self, transaction: Transaction, content: &Content, effects: &mut Vec<Effect>) -> State {
+        self.idle_commands = 0;
+        match self.refusal_of(&transaction, content) {
             Some(reply) => {
                 let state = Self::reset(effects);
                 self.refuse(state, reply, effects)
@@ -109,6 +158,21 @@ impl Session {
                 effects.push(Effect::Ask(Question::Content(transaction.envelope.clone())));
                 State::Judging(transaction)
             }
+        }
+    }
+
+    /// What content is refused with; `None` when nothing is wrong with it so far.
+    pub(super) fn refusal_of(&self, transaction: &Transaction, content: &Content) -> Option<Reply> {
+        let (limits, header) = (&self.config.limits, &content.header);
+        let utf8 = transaction.envelope.smtputf8;
+        match content.decoder.flaw() {
+            Some(flaw) => Some(replies::of_flaw(flaw)),
+            None if header.received > limits.hops_max => Some(replies::looping()),
+            None if header.octets > limits.header_octets_max || header.fields > limits.header_fields_max => Some(replies::header_too_big()),
+            // RFC 6531, 3.6 and RFC 6532, 3: what SMTPUTF8 promises is UTF-8.
+            None if utf8 && header.encoding.not_utf8 => Some(replies::header_not_utf8()),
+            None if !utf8 && self.config.strict_header && header.encoding.beyond_ascii => Some(replies::header_needs_utf8()),
+            None => None,
         }
     }
 

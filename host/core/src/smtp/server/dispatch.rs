@@ -1,6 +1,6 @@
 //! One command line, obeyed or refused (RFC 5321, 4.1).
 
-use super::transaction::{BadParameter, Pending, Promises, Transaction};
+use super::transaction::{Offered, Pending, Promises, Transaction, request};
 use super::{Effect, Hello, Session, State, replies};
 use crate::channel::Channel;
 use crate::mail::{Mailbox, Parameter, ReversePath};
@@ -24,22 +24,38 @@ impl Session {
         let allowed =
             matches!(command, Ok(Command::Noop | Command::Ehlo(_) | Command::StartTls | Command::Quit) | Err(CommandError::Foreign));
         if self.must_secure() && !allowed {
-            return self.refuse(state, replies::tls_first(), effects);
+            return match command {
+                Ok(Command::Bdat { octets, .. }) => self.refuse_chunk(octets, None, replies::tls_first(), effects),
+                _ => self.refuse(state, replies::tls_first(), effects),
+            };
         }
         match command {
             Err(CommandError::Foreign) => self.bid_farewell(replies::foreign(), effects),
+            // Where the chunk ends cannot be told, so nothing behind it may be read.
+            Err(CommandError::Chunk) => self.bid_farewell(replies::of_error(CommandError::Chunk), effects),
             Err(error) => self.refuse(state, replies::of_error(error), effects),
             Ok(command) => self.execute(state, command, effects),
         }
     }
 
     fn execute(&mut self, state: State, command: Command, effects: &mut Vec<Effect>) -> State {
+        if matches!(
+            command,
+            Command::Ehlo(_) | Command::Helo(_) | Command::Rset | Command::Noop | Command::Vrfy | Command::Expn | Command::Help
+        ) {
+            self.idle_commands = self.idle_commands.saturating_add(1);
+            if self.idle_commands > self.config.limits.idle_commands_max {
+                return self.bid_farewell(replies::too_many_errors(), effects);
+            }
+        }
         match command {
             Command::Ehlo(name) => self.introduce(Hello { name, extended: true }, effects),
             Command::Helo(name) => self.introduce(Hello { name, extended: false }, effects),
             Command::Mail { reverse_path, parameters } => self.mail(state, reverse_path, parameters, effects),
             Command::Rcpt { forward_path, parameters } => self.rcpt(state, forward_path, parameters, effects),
             Command::Data => self.data(state, effects),
+            Command::Bdat { octets, last } => self.bdat(state, octets, last, effects),
+            Command::Auth { mechanism, initial } => self.auth(state, mechanism, initial.as_deref(), effects),
             Command::Rset => {
                 effects.push(Effect::Reply(replies::ok(0, 0, "OK")));
                 Self::reset(effects)
@@ -86,9 +102,13 @@ impl Session {
     /// What is offered. STARTTLS is there in the clear and gone after it: "A server MUST NOT return the STARTTLS extension in response to
     /// an EHLO command received after a TLS handshake has completed" (RFC 3207, 4.2; L1-1, L1-5).
     fn extensions(&self) -> Vec<String> {
-        let mut offered = vec!["PIPELINING".to_owned(), format!("SIZE {}", self.config.limits.message_octets_max)];
+        let limits = &self.config.limits;
+        let mut offered = vec!["PIPELINING".to_owned(), format!("SIZE {}", limits.message_octets_max)];
         offered.extend(self.channel.tls.is_none().then(|| "STARTTLS".to_owned()));
-        offered.extend(["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8"].map(str::to_owned));
+        offered.extend(self.offers_auth().then(|| format!("AUTH {}", self.config.mechanisms.join(" "))));
+        offered.extend(["ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN"].map(str::to_owned));
+        offered.extend(self.channel.tls.is_some().then(|| "REQUIRETLS".to_owned()));
+        offered.push(format!("LIMITS MAILMAX={} RCPTMAX={}", limits.messages_max, limits.recipients_max));
         offered
     }
 
@@ -116,10 +136,14 @@ impl Session {
         if self.hello.is_none() {
             return self.refuse(state, replies::out_of_order("EHLO comes first"), effects);
         }
-        let promises = match Promises::read(&parameters) {
+        // RFC 9422, 3.1: more than MAILMAX messages are "refused" one by one; the client opens another connection.
+        if self.messages >= self.config.limits.messages_max {
+            return self.bid_farewell(replies::too_many_messages(), effects);
+        }
+        let offered = Offered { require_tls: self.channel.tls.is_some(), auth: self.offers_auth() };
+        let promises = match Promises::read(&parameters, offered) {
             Ok(promises) => promises,
-            Err(BadParameter::Unknown) => return self.refuse(state, replies::unknown_parameter(), effects),
-            Err(BadParameter::Malformed) => return self.refuse(state, replies::bad_parameter(), effects),
+            Err(bad) => return self.refuse(state, replies::of_parameter(bad), effects),
         };
         if promises.octets.is_some_and(|octets| octets > self.config.limits.message_octets_max) {
             return self.refuse(state, replies::too_big(), effects);
@@ -136,9 +160,17 @@ impl Session {
             ForwardPath::Postmaster => self.config.postmaster.clone(),
             ForwardPath::Mailbox(mailbox) => mailbox,
         };
-        let refusal = if !parameters.is_empty() {
-            Some(replies::unknown_parameter())
-        } else if !self.takes(&forward_path) {
+        if transaction.content.is_some() {
+            return self.refuse(State::Open(transaction), replies::out_of_order("The content has begun"), effects);
+        }
+        let request = match request(&parameters, transaction.envelope.smtputf8) {
+            Ok(request) => request,
+            Err(bad) => {
+                transaction.refused = transaction.refused.saturating_add(1);
+                return self.refuse(State::Open(transaction), replies::of_parameter(bad), effects);
+            }
+        };
+        let refusal = if !self.takes(&forward_path) {
             Some(replies::relaying_denied())
         } else if transaction.envelope.recipients.len() >= self.config.limits.recipients_max {
             Some(replies::too_many_recipients())
@@ -151,31 +183,32 @@ impl Session {
         }
         let reverse_path = transaction.envelope.reverse_path.clone();
         effects.push(Effect::Ask(Question::Recipient { reverse_path, forward_path: forward_path.clone(), parameters }));
-        State::Asking(Pending::Recipient(transaction, forward_path))
+        State::Asking(Pending::Recipient(transaction, forward_path, request))
     }
 
-    /// Mail for our own domains from anyone, mail for anyone from networks that may relay. A local part that itself looks like an address
+    /// Mail for our own domains from anyone, mail for anyone from networks that may relay and from our own users. A local part that itself looks like an address
     /// or a route would be read as one by somebody behind us, so it is not taken for our own domains.
     fn takes(&self, to: &Mailbox) -> bool {
         let ours = to.domain().name().is_some_and(|domain| self.config.own_domains.contains(domain));
         let tricky = to.local_part().contains(['%', '!', '@']);
-        self.client.relay || (ours && !tricky)
+        self.client.relay || self.user.is_some() || (ours && !tricky)
     }
 
     fn data(&mut self, state: State, effects: &mut Vec<Effect>) -> State {
         match state {
+            State::Open(transaction) if transaction.content.is_some() => {
+                self.refuse(State::Open(transaction), replies::out_of_order("BDAT has begun, and goes on"), effects)
+            }
             State::Open(transaction) if !transaction.envelope.recipients.is_empty() => {
                 effects.extend([Effect::Reply(replies::start_mail()), Effect::Wait(self.config.limits.data)]);
                 let content = super::Content::new(&self.config.limits);
                 State::Content(transaction, content)
             }
-            // RFC 5321, 3.3: "If there was no MAIL, or no RCPT, command, or all such commands were rejected, the server MAY return a
-            // 'command out of sequence' (503) or 'no valid recipients' (554) reply".
-            State::Open(transaction) if transaction.refused > 0 => {
-                let reply = Reply { code: 554, ..replies::out_of_order("No valid recipients") };
+            State::Open(transaction) => {
+                let reply = replies::no_recipients(transaction.refused);
                 self.refuse(State::Open(transaction), reply, effects)
             }
-            other => self.refuse(other, replies::out_of_order("RCPT comes first"), effects),
+            other => self.refuse(other, replies::out_of_order("MAIL and RCPT come first"), effects),
         }
     }
 
@@ -187,20 +220,18 @@ impl Session {
                 self.refuse(state, reply, effects)
             }
             (Pending::Mail(mut transaction), None) => {
+                self.messages = self.messages.saturating_add(1);
                 transaction.mark(ruling);
                 effects.push(Effect::Reply(replies::ok(1, 0, "OK")));
                 State::Open(transaction)
             }
-            (Pending::Recipient(mut transaction, _), Some(reply)) => {
+            (Pending::Recipient(mut transaction, ..), Some(reply)) => {
                 transaction.refused = transaction.refused.saturating_add(1);
                 self.refuse(State::Open(transaction), reply, effects)
             }
-            (Pending::Recipient(mut transaction, mailbox), None) => {
+            (Pending::Recipient(mut transaction, mailbox, request), None) => {
                 transaction.mark(ruling);
-                let recipients = &mut transaction.envelope.recipients;
-                if !recipients.contains(&mailbox) {
-                    recipients.push(mailbox);
-                }
+                transaction.add(mailbox, request);
                 effects.push(Effect::Reply(replies::ok(1, 5, "OK")));
                 State::Open(transaction)
             }

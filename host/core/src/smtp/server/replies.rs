@@ -1,5 +1,6 @@
 //! What we say, in one place. Texts are for a peer: they tell it what to do and nothing about us (RFC 5321, 4.2; RFC 3463).
 
+use super::transaction::BadParameter;
 use crate::mail::{AddressError, Domain};
 use crate::queue::QueueId;
 use crate::report::{EnhancedStatus, Reply};
@@ -106,12 +107,72 @@ pub(super) fn relaying_denied() -> Reply {
     reply(550, (5, 7, 1), "Relaying denied")
 }
 
-pub(super) fn unknown_parameter() -> Reply {
-    reply(555, (5, 5, 4), "Parameter not recognised or not offered")
+pub(super) fn of_parameter(bad: BadParameter) -> Reply {
+    match bad {
+        BadParameter::Unknown => reply(555, (5, 5, 4), "Parameter not recognised or not offered"),
+        BadParameter::Malformed => bad_parameter(),
+    }
 }
 
-pub(super) fn bad_parameter() -> Reply {
+fn bad_parameter() -> Reply {
     reply(501, (5, 5, 4), "Malformed parameter")
+}
+
+/// RFC 5321, 3.3: "If there was no MAIL, or no RCPT, command, or all such commands were rejected, the server MAY return a 'command out of
+/// sequence' (503) or 'no valid recipients' (554) reply".
+pub(super) fn no_recipients(refused: usize) -> Reply {
+    if refused > 0 { reply(554, (5, 5, 1), "No valid recipients") } else { out_of_order("RCPT comes first") }
+}
+
+/// RFC 3030, 2: "a 250 … should be sent to the client" for every chunk.
+pub(super) fn chunk_taken(octets: u64) -> Reply {
+    reply(250, (2, 0, 0), format!("{octets} octets received"))
+}
+
+pub(super) fn header_not_utf8() -> Reply {
+    reply(554, (5, 6, 7), "The header is not UTF-8")
+}
+
+pub(super) fn header_needs_utf8() -> Reply {
+    reply(554, (5, 6, 7), "The header holds octets beyond ASCII, and SMTPUTF8 was not asked for")
+}
+
+pub(super) fn too_many_messages() -> Reply {
+    reply(421, (4, 7, 0), "Too many messages on one connection, open another")
+}
+
+/// RFC 4954, 6: 538, "Encryption required for requested authentication mechanism".
+pub(super) fn encryption_required() -> Reply {
+    reply(538, (5, 7, 11), "Authentication needs TLS: STARTTLS comes first")
+}
+
+pub(super) fn unknown_mechanism() -> Reply {
+    reply(504, (5, 5, 4), "No such mechanism here")
+}
+
+/// RFC 4954, 4: 334 with the challenge in base64.
+pub(super) fn challenge(text: String) -> Reply {
+    Reply::new(334, None, text)
+}
+
+pub(super) fn authenticated() -> Reply {
+    reply(235, (2, 7, 0), "Authentication successful")
+}
+
+pub(super) fn bad_credentials() -> Reply {
+    reply(535, (5, 7, 8), "Authentication credentials invalid")
+}
+
+pub(super) fn bad_response() -> Reply {
+    reply(501, (5, 5, 2), "Malformed response")
+}
+
+pub(super) fn cancelled() -> Reply {
+    reply(501, (5, 7, 0), "Authentication cancelled")
+}
+
+pub(super) fn cannot_authenticate() -> Reply {
+    reply(454, (4, 7, 0), "Temporary authentication failure")
 }
 
 /// RFC 1870, 6.1: "552 message size exceeds fixed maximum message size".
@@ -144,6 +205,7 @@ pub(super) fn of_error(error: CommandError) -> Reply {
         CommandError::Address(AddressError::NotAscii) => reply(553, (5, 6, 7), "The address needs SMTPUTF8"),
         CommandError::Address(_) => reply(501, (5, 1, 3), "Malformed address"),
         CommandError::Parameter => bad_parameter(),
+        CommandError::Chunk => reply(501, (5, 5, 4), "Malformed chunk size"),
     }
 }
 

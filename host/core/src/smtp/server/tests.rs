@@ -1,5 +1,7 @@
 //! Dialogs with the receiving session, each played at once, octet by octet, and cut at every offset.
 
+mod extensions;
+
 use super::*;
 use crate::channel::{Level, Tls, TlsVersion};
 use crate::mail::{Domain, Mailbox};
@@ -27,14 +29,16 @@ struct Host {
     closed: bool,
 }
 
-fn config() -> Arc<ServerConfig> {
+fn config() -> ServerConfig {
     let domain = |name| Domain::parse(name).expect("valid");
-    Arc::new(ServerConfig {
+    ServerConfig {
         hostname: domain("mx.example.test"),
         own_domains: vec![domain("example.test")],
         postmaster: Mailbox::parse(b"postmaster@example.test", false).expect("valid"),
+        mechanisms: Vec::new(),
+        strict_header: false,
         limits: Limits { message_octets_max: 10 * 1024 * 1024, ..Limits::default() },
-    })
+    }
 }
 
 fn secured() -> Channel {
@@ -44,9 +48,13 @@ fn secured() -> Channel {
 
 impl Host {
     fn new(role: ReceiverRole, relay: bool, channel: Channel) -> Self {
+        Self::with(config(), role, relay, channel)
+    }
+
+    fn with(config: ServerConfig, role: ReceiverRole, relay: bool, channel: Channel) -> Self {
         let mut effects = Vec::new();
         let client = Client { address: [192, 0, 2, 9].into(), relay };
-        let session = ServerSession::open(config(), client, channel, &mut effects);
+        let session = ServerSession::open(Arc::new(config), client, channel, &mut effects);
         let terms = Terms { role, ..Terms::default() };
         let session = session.handle(Input::Greeted(terms, Ruling::Pass), &mut effects);
         let mut host = Self {
@@ -110,6 +118,16 @@ impl Host {
                         self.stored.push((envelope, disposition, std::mem::take(&mut self.content)));
                     }
                     self.step(Input::Stored(result), &mut more);
+                }
+                Effect::Authenticate(step) => {
+                    let answer = match step {
+                        AuthStep::Begin { initial: Some(octets), .. } | AuthStep::Continue(octets) if octets == b"right" => {
+                            Input::Authenticated(Ok("ana".into()))
+                        }
+                        AuthStep::Begin { initial: None, .. } => Input::Challenge(b"Username:".to_vec()),
+                        AuthStep::Begin { .. } | AuthStep::Continue(_) => Input::Authenticated(Err(AuthRefusal::Credentials)),
+                    };
+                    self.step(answer, &mut more);
                 }
                 Effect::Close => self.closed = true,
                 Effect::Wait(_) | Effect::Introduced(_) | Effect::Dropped(_) => {}
@@ -267,7 +285,7 @@ fn junk_is_answered_once_and_survived() {
         ("NOOP \0\r\n", "501"),
         ("MAIL FROM:<a\0b@probe.test>\r\n", "501"),
         ("AUTH PLAIN\r\n", "502"),
-        ("BDAT 5 LAST\r\n", "502"),
+        ("BDAT x\r\nNOOP\r\n", "501"),
         ("XCLIENT ADDR=127.0.0.1\r\n", "500"),
         ("VRFY root\r\n", "252"),
         ("MAIL FROM:<a@probe.test> FOO=BAR\r\n", "555"),
@@ -434,7 +452,7 @@ fn silence_and_shutdown_end_with_421() {
 fn an_early_talker_is_sent_away() {
     let mut effects = Vec::new();
     let client = Client { address: [192, 0, 2, 9].into(), relay: false };
-    let session = ServerSession::open(config(), client, Channel::plain(), &mut effects);
+    let session = ServerSession::open(Arc::new(config()), client, Channel::plain(), &mut effects);
     let _closed = session.handle(Input::Octets(b"EHLO probe.test\r\n"), &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply(reply) if reply.code == 554)));
     assert_eq!(effects.last(), Some(&Effect::Close));
