@@ -22,6 +22,10 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[queue]", "queue", "Queue"),
     ("[policies]", "policy", "Policies"),
     ("[[policy]]", "policy", "Policy"),
+    ("[policy.when]", "policy", "When"),
+    ("[policy.grant]", "policy", "Powers"),
+    ("[policy.limits]", "policy", "Limits"),
+    ("[list.NAME]", "list", "List"),
     ("[log]", "logging", "Logging"),
 ];
 

@@ -8,6 +8,7 @@ use crate::effects::{Tags, join};
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::fault::Fault;
 use crate::host::{Facts, Inspected};
+use crate::occasion::Occasion;
 use crate::policy::{Policy, Question};
 use crate::set::{Duty, PolicySet};
 use secmx_core::channel::{Channel, Level};
@@ -52,7 +53,9 @@ impl PolicySet {
         let mut session = facts.clone();
         let mut greeting = Greeting { terms: Terms::default(), ruling: Ruling::Pass, tags: Tags::new() };
         let role = self.role(role_policy, "receiver.greet")?;
-        for policy in std::iter::once(role).chain(self.asked("receiver")) {
+        for policy in
+            std::iter::once(role).chain(self.asked("receiver", Occasion { listener: Some(&facts.listener), ..Occasion::default() }))
+        {
             let (ruling, effects) = policy.ask(Question::Greet, Facts::session(session.clone())).await?;
             if effects.receiver_role == Some(ReceiverRole::SecureOnly) {
                 greeting.terms.role = ReceiverRole::SecureOnly;
@@ -76,8 +79,9 @@ impl PolicySet {
 
     /// MAIL arrived. Gives the ruling and the tags that were set on the session.
     pub async fn mail(&self, facts: &SessionFacts, reverse_path: &ReversePath, parameters: &[Parameter]) -> Result<(Ruling, Tags), Fault> {
+        let occasion = Occasion { listener: Some(&facts.listener), reverse_path: Some(reverse_path), ..Occasion::default() };
         let reverse_path = reverse_path.as_ref().map(convert::address);
-        self.command(facts, Question::Mail { reverse_path, parameters: convert::parameters(parameters) }).await
+        self.command(facts, Question::Mail { reverse_path, parameters: convert::parameters(parameters) }, occasion).await
     }
 
     /// RCPT arrived. Gives the ruling and the tags that were set on the session.
@@ -88,17 +92,19 @@ impl PolicySet {
         forward_path: &Mailbox,
         parameters: &[Parameter],
     ) -> Result<(Ruling, Tags), Fault> {
+        let recipients = std::slice::from_ref(forward_path);
+        let occasion = Occasion { listener: Some(&facts.listener), reverse_path: Some(reverse_path), recipients, role: None };
         let question = Question::Recipient {
             reverse_path: reverse_path.as_ref().map(convert::address),
             forward_path: convert::address(forward_path),
             parameters: convert::parameters(parameters),
         };
-        self.command(facts, question).await
+        self.command(facts, question, occasion).await
     }
 
-    async fn command(&self, facts: &SessionFacts, question: Question) -> Result<(Ruling, Tags), Fault> {
+    async fn command(&self, facts: &SessionFacts, question: Question, occasion: Occasion<'_>) -> Result<(Ruling, Tags), Fault> {
         let (mut session, mut tags) = (facts.clone(), Tags::new());
-        for policy in self.asked(question.interface()) {
+        for policy in self.asked(question.interface(), occasion) {
             let (ruling, effects) = policy.ask(question.clone(), Facts::session(session.clone())).await?;
             session.tags.extend(effects.tags.clone());
             tags.extend(effects.tags);
@@ -112,9 +118,12 @@ impl PolicySet {
     /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
     pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
         let message = Arc::new(Inspected::new(message));
+        let envelope = &message.facts.envelope;
+        let (reverse_path, recipients) = (Some(&envelope.reverse_path), envelope.recipients.as_slice());
+        let occasion = Occasion { listener: Some(&facts.listener), reverse_path, recipients, role: None };
         let mut session = facts.clone();
         let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default() };
-        for policy in self.asked("content") {
+        for policy in self.asked("content", occasion) {
             let (ruling, effects) = policy.ask(Question::Inspect, Facts::message(session.clone(), message.clone())).await?;
             session.tags.extend(effects.tags.clone());
             join(&mut inspection.effects, effects.content, effects.tags);
@@ -131,7 +140,7 @@ impl PolicySet {
     pub async fn route(&self, facts: DestinationFacts) -> Result<Routing, Fault> {
         let facts = Arc::new(facts);
         let mut role = facts.role;
-        for policy in self.asked("sender") {
+        for policy in self.asked("sender", leaving(&facts)) {
             let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None)).await?;
             role = role.max(effects.sender_role.unwrap_or_default());
             match ruling {
@@ -161,7 +170,7 @@ impl PolicySet {
     pub async fn admit(&self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
         let role = self.role(role_name(facts.role), "sender.admit")?;
         let facts = Arc::new(facts);
-        for policy in self.asked("sender").chain(std::iter::once(role)) {
+        for policy in self.asked("sender", leaving(&facts)).chain(std::iter::once(role)) {
             let facts = Facts::destination(facts.clone(), Some(channel.clone()));
             let (ruling, _) = policy.ask(Question::Admit { exchanger }, facts).await?;
             if ruling != Ruling::Pass {
@@ -171,13 +180,13 @@ impl PolicySet {
         Ok(Ruling::Pass)
     }
 
-    /// Policies of the chain that have this interface.
-    fn asked(&self, interface: &'static str) -> impl Iterator<Item = &Policy> {
-        self.chain.iter().filter(move |policy| policy.loaded.has(interface))
+    /// Policies of the chain that have this interface and are asked on this occasion.
+    fn asked<'a>(&'a self, interface: &'static str, occasion: Occasion<'a>) -> impl Iterator<Item = &'a Policy> {
+        self.chain.iter().filter(move |policy| policy.loaded.has(interface) && policy.applies(&occasion))
     }
 
     fn role(&self, name: &str, question: &'static str) -> Result<&Policy, Fault> {
-        let missing = || Fault { policy: name.to_owned(), question, detail: "no role policy has this name".into() };
+        let missing = || Fault { policy: name.to_owned(), version: None, question, detail: "no role policy has this name".into() };
         self.roles.get(name).ok_or_else(missing)
     }
 }
@@ -187,6 +196,10 @@ fn role_name(role: SenderRole) -> &'static str {
         SenderRole::BestEffort => "bes",
         SenderRole::SecureOnly => "sos",
     }
+}
+
+fn leaving(facts: &DestinationFacts) -> Occasion<'_> {
+    Occasion { listener: None, reverse_path: Some(&facts.reverse_path), recipients: &facts.recipients, role: Some(facts.role) }
 }
 
 /// The plan as the gateway follows it. Secure only means TLS, whatever the policy wrote (L2-4).

@@ -3,12 +3,17 @@
 use crate::bindings::exports::secmx::policy::{content, receiver, sender, setup};
 use crate::fault::LoadError;
 use crate::host::State;
+use crate::manifest::{Grant, Manifest, MessageAccess, embed};
 use crate::sandbox::Runtime;
 use wasmtime::component::InstancePre;
 
 /// A component that was compiled and linked, with the interfaces it has.
 pub(crate) struct Loaded {
     pub(crate) digest: [u8; 32],
+    /// What is embedded in it.
+    pub(crate) manifest: Option<Manifest>,
+    /// What it may use, all said.
+    pub(crate) granted: Grant,
     pub(crate) instance: InstancePre<State>,
     pub(crate) setup: Option<setup::GuestIndices>,
     pub(crate) receiver: Option<receiver::GuestIndices>,
@@ -16,14 +21,20 @@ pub(crate) struct Loaded {
     pub(crate) sender: Option<sender::GuestIndices>,
 }
 
-/// Loads the component of the policy `name`.
-pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8]) -> Result<Loaded, LoadError> {
+/// Any kind or name, where nothing is declared and nothing was said.
+const ANY: &str = "*";
+
+/// Loads the component of the policy `name`, which may use what `grant` says; without one, all that its manifest declares.
+pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8], grant: Option<&Grant>) -> Result<Loaded, LoadError> {
     let policy = || name.to_owned();
     let not_a_component = |detail: wasmtime::Error| LoadError::NotAComponent { policy: policy(), detail: format!("{detail:#}") };
+    let no_manifest = |detail| LoadError::NotAComponent { policy: policy(), detail };
+    let manifest = if octets.starts_with(b"\0asm") { embed::manifest(octets).map_err(no_manifest)? } else { None };
+    let granted = granted(name, grant, manifest.as_ref())?;
     let (digest, component) = runtime.compile(octets).map_err(not_a_component)?;
     let ty = component.component_type();
     for (import, _) in ty.imports(runtime.engine()) {
-        if let Err(advice) = may_import(import) {
+        if let Err(advice) = may_import(import, &granted, manifest.is_some()) {
             return Err(LoadError::Import { policy: policy(), import: import.to_owned(), advice });
         }
     }
@@ -35,12 +46,17 @@ pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8]) -> Result<Loade
     let instance = runtime.linker().instantiate_pre(&component).map_err(mismatch)?;
     let loaded = Loaded {
         digest,
+        granted,
         setup: exports("setup").then(|| setup::GuestIndices::new(&instance)).transpose().map_err(mismatch)?,
         receiver: exports("receiver").then(|| receiver::GuestIndices::new(&instance)).transpose().map_err(mismatch)?,
         content: exports("content").then(|| content::GuestIndices::new(&instance)).transpose().map_err(mismatch)?,
         sender: exports("sender").then(|| sender::GuestIndices::new(&instance)).transpose().map_err(mismatch)?,
         instance,
+        manifest,
     };
+    if let Some(manifest) = &loaded.manifest {
+        same_interfaces(&loaded, manifest).map_err(|detail| LoadError::Undeclared { policy: policy(), detail })?;
+    }
     match loaded.has("receiver") || loaded.has("content") || loaded.has("sender") {
         true => Ok(loaded),
         false => Err(LoadError::NoInterface(policy())),
@@ -60,13 +76,47 @@ impl Loaded {
     }
 }
 
+/// The grant, with what it leaves open taken from the manifest. Errors when it goes beyond that (granted ⊆ declared).
+fn granted(policy: &str, grant: Option<&Grant>, manifest: Option<&Manifest>) -> Result<Grant, LoadError> {
+    let any = || vec![ANY.to_owned()];
+    let everything = || Grant { message: Some(MessageAccess::Body), dns: any(), store: Some(1 << 20), lists: any() };
+    let declared = manifest.map(|manifest| manifest.capabilities.most());
+    let Some(grant) = grant else { return Ok(declared.unwrap_or_else(everything)) };
+    let declared = declared.unwrap_or_else(|| Grant { message: Some(MessageAccess::Body), ..grant.clone() });
+    let beyond = grant.beyond(&declared);
+    if !beyond.is_empty() {
+        return Err(LoadError::GrantTooWide { policy: policy.to_owned(), beyond: beyond.join(", ") });
+    }
+    Ok(Grant { message: grant.message.or(declared.message), ..grant.clone() })
+}
+
+/// A manifest names what its component exports, no more and no less.
+fn same_interfaces(loaded: &Loaded, manifest: &Manifest) -> Result<(), String> {
+    for interface in ["receiver", "content", "sender"] {
+        match (loaded.has(interface), manifest.policy.interfaces.iter().any(|one| one == interface)) {
+            (true, false) => return Err(format!("it exports `{interface}`, which `policy.interfaces` does not name")),
+            (false, true) => return Err(format!("`policy.interfaces` names `{interface}`, which it does not export")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Whether a component may import this; else what to tell its author or administrator.
-fn may_import(import: &str) -> Result<(), &'static str> {
+fn may_import(import: &str, granted: &Grant, declares: bool) -> Result<(), &'static str> {
     let interface = import.split('@').next().unwrap_or_default();
     match interface.split_once('/') {
         Some(("secmx:policy", "types" | "session" | "message" | "destination" | "host")) => Ok(()),
-        Some(("secmx:policy", "store")) => Err("the grant `store` is missing; this version does not offer it yet"),
-        Some(("secmx:policy", "dns")) => Err("the grant `dns` is missing; this version does not offer it yet"),
+        Some(("secmx:policy", "store")) if granted.store.is_some() => Ok(()),
+        Some(("secmx:policy", "dns")) if !granted.dns.is_empty() => Ok(()),
+        Some(("secmx:policy", "store")) if declares => {
+            Err("the grant `store` is missing: declare `store = \"1MiB\"` in [capabilities] of policy.toml and grant it in [[policy]]")
+        }
+        Some(("secmx:policy", "store")) => Err("the grant `store` is missing: [[policy]] grant = { store = \"1MiB\" } gives it"),
+        Some(("secmx:policy", "dns")) if declares => {
+            Err("the grant `dns` is missing: declare `dns = [\"TXT\"]` in [capabilities] of policy.toml and grant it in [[policy]]")
+        }
+        Some(("secmx:policy", "dns")) => Err("the grant `dns` is missing: [[policy]] grant = { dns = [\"TXT\"] } gives it"),
         Some(("secmx:policy", _)) => Err("this version of the gateway does not offer it"),
         Some(("wasi:cli" | "wasi:clocks" | "wasi:filesystem" | "wasi:io" | "wasi:random" | "wasi:sockets", _)) => Ok(()),
         Some(("wasi:http", _)) => Err("a policy has no network; ask the gateway through secmx:policy/dns"),

@@ -8,6 +8,8 @@ use wasmtime::{Trap, WasmBacktrace};
 pub struct Fault {
     /// Name of the policy.
     pub policy: String,
+    /// Its version, when its component says one.
+    pub version: Option<String>,
     /// Interface and function, such as `sender.route`.
     pub question: &'static str,
     /// What went wrong, one line.
@@ -16,7 +18,8 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "policy {}, {}: {}", self.policy, self.question, self.detail)
+        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        write!(f, "policy {}{version}, {}: {}", self.policy, self.question, self.detail)
     }
 }
 
@@ -42,6 +45,20 @@ pub enum LoadError {
         import: String,
         /// What to do about it.
         advice: &'static str,
+    },
+    /// The administrator grants what its manifest does not declare.
+    GrantTooWide {
+        /// Name of the policy.
+        policy: String,
+        /// What is too much, as the configuration would write it.
+        beyond: String,
+    },
+    /// Its exports are not what its manifest says.
+    Undeclared {
+        /// Name of the policy.
+        policy: String,
+        /// One sentence.
+        detail: String,
     },
     /// It asks for a function that this version does not have, or has with another signature.
     Mismatch {
@@ -75,14 +92,18 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::GrantTooWide { policy, beyond } => {
+                write!(f, "policy {policy}: P202 `grant` goes beyond what its policy.toml declares: take away {beyond}")
+            }
+            Self::Undeclared { policy, detail } => write!(f, "policy {policy}: P203 {detail}"),
             Self::DuplicateName(policy) => write!(f, "policy {policy}: the name is used twice"),
             Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: not a usable component: {detail}"),
-            Self::Import { policy, import, advice } => write!(f, "policy {policy}: imports `{import}`: {advice}"),
+            Self::Import { policy, import, advice } => write!(f, "policy {policy}: P201 imports `{import}`: {advice}"),
             Self::Mismatch { policy, detail } => write!(f, "policy {policy}: needs what this version does not offer: {detail}"),
             Self::NoInterface(policy) => write!(f, "policy {policy}: exports none of receiver, content, sender"),
             Self::NoRole { policy, interface } => write!(f, "policy {policy}: stands for a role and does not export `{interface}`"),
             Self::AcceptsOnError(policy) => write!(f, "policy {policy}: sets a role, so on_error must not be `accept`"),
-            Self::Settings { policy, detail } => write!(f, "policy {policy}: settings: {detail}"),
+            Self::Settings { policy, detail } => write!(f, "policy {policy}: P104 settings: {detail}"),
             Self::Fault(fault) => fault.fmt(f),
         }
     }

@@ -7,8 +7,10 @@ use crate::convert;
 use crate::effects::Effects;
 use crate::fault::{Fault, describe};
 use crate::host::{Facts, State, Story};
+use crate::manifest::Grant;
+use crate::occasion::{Condition, Occasion};
 use crate::sandbox::{Limits, Runtime};
-use crate::set::{Duty, Named, OnError, PolicySource};
+use crate::set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySource};
 use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
 use secmx_core::ruling::{Reason, Ruling};
 use std::fmt;
@@ -21,8 +23,10 @@ use wasmtime::{Result, Store, format_err};
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: String,
+    pub(crate) version: Option<String>,
     pub(crate) settings: String,
     pub(crate) named: Arc<Named>,
+    pub(crate) granted: Grant,
 }
 
 /// A policy that can be asked.
@@ -32,6 +36,8 @@ pub(crate) struct Policy {
     limits: Limits,
     on_error: OnError,
     breaker: Breaker,
+    when: Option<Arc<dyn Condition>>,
+    pub(crate) mode: Mode,
     pub(crate) duty: Duty,
     pub(crate) loaded: Loaded,
 }
@@ -75,9 +81,11 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(runtime: &Runtime, source: &PolicySource, loaded: Loaded) -> Self {
-        let (name, settings, named) = (source.name.clone(), source.settings.clone(), source.named.clone());
-        let identity = Arc::new(Identity { name, settings, named });
+    /// `settings` are those of the source, as the policy reads them.
+    pub(crate) fn new(runtime: &Runtime, source: &PolicySource, loaded: Loaded, settings: String) -> Self {
+        let version = loaded.manifest.as_ref().map(|manifest| manifest.policy.version.clone());
+        let (name, named, granted) = (source.name.clone(), source.named.clone(), loaded.granted.clone());
+        let identity = Arc::new(Identity { name, version, settings, named, granted });
         let limits = source.limits.clone();
         Self {
             runtime: runtime.clone(),
@@ -85,6 +93,8 @@ impl Policy {
             limits,
             on_error: source.on_error,
             breaker: Breaker::default(),
+            when: source.when.clone(),
+            mode: source.mode,
             duty: source.duty,
             loaded,
         }
@@ -92,6 +102,29 @@ impl Policy {
 
     pub(crate) fn name(&self) -> &str {
         &self.identity.name
+    }
+
+    /// What is known of it.
+    pub(crate) fn info(&self) -> PolicyInfo {
+        PolicyInfo {
+            name: self.name().to_owned(),
+            version: self.identity.version.clone(),
+            sha256: self.loaded.digest.iter().map(|octet| format!("{octet:02x}")).collect(),
+            interfaces: ["setup", "receiver", "content", "sender"].into_iter().filter(|name| self.loaded.has(name)).collect(),
+            mode: self.mode,
+            duty: self.duty,
+            granted: self.identity.granted.clone(),
+            manifest: self.loaded.manifest.clone(),
+        }
+    }
+
+    /// Whether it is asked on this occasion.
+    pub(crate) fn applies(&self, occasion: &Occasion<'_>) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds(occasion))
+    }
+
+    fn fault(&self, question: &'static str, detail: String) -> Fault {
+        Fault { policy: self.name().to_owned(), version: self.identity.version.clone(), question, detail }
     }
 
     /// Asks whether it can work with its settings; `Ok(Err)` is its own complaint.
@@ -117,16 +150,23 @@ impl Policy {
             }
             asked
         } else {
-            Err(Fault { policy: self.name().to_owned(), question: name, detail: "not asked: it failed too often of late".into() })
+            Err(self.fault(name, "not asked: it failed too often of late".into()))
         };
         let answer = asked.or_else(|fault| {
             let detail = fault.detail.clone();
-            self.runtime.observe(&Event::PolicyFault { policy: self.name(), interface: name, subject: &subject, detail });
+            self.runtime.observe(&Event::PolicyFault {
+                policy: self.name(),
+                version: self.identity.version.as_deref(),
+                interface: name,
+                subject: &subject,
+                detail,
+            });
             self.excuse(fault).map(|ruling| (ruling, Effects::default()))
         })?;
         let ruling = &answer.0;
         self.runtime.observe(&Event::PolicyRuled(PolicyMoment {
             policy: self.name(),
+            version: self.identity.version.as_deref(),
             question: name,
             subject: &subject,
             ruling: ruling.name(),
@@ -194,7 +234,7 @@ impl Policy {
         facts: Facts,
         call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
     ) -> Result<(T, Effects), Fault> {
-        let fault = |detail: String| Fault { policy: self.name().to_owned(), question, detail };
+        let fault = |detail: String| self.fault(question, detail);
         let _turn = self.runtime.turn().await.ok_or_else(|| fault("the engine is closed".into()))?;
         let subject = facts.subject();
         let mut store = self.runtime.store(State::new(self.identity.clone(), facts, &self.limits), &self.limits);

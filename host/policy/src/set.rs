@@ -3,8 +3,11 @@
 use crate::builtin::{BUILTINS, interface_of};
 use crate::component;
 use crate::fault::LoadError;
+use crate::manifest::{Grant, Manifest};
+use crate::occasion::Condition;
 use crate::policy::Policy;
 use crate::sandbox::{Limits, Runtime};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +45,16 @@ pub struct Named {
     pub journals: BTreeSet<String>,
 }
 
+/// Whether what a policy says counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It is asked after the answer was given, on a copy, and only counted.
+    Shadow,
+}
+
 /// A policy as the configuration has it.
 #[derive(Debug, Clone)]
 pub struct PolicySource {
@@ -59,6 +72,12 @@ pub struct PolicySource {
     pub duty: Duty,
     /// What it may refer to.
     pub named: Arc<Named>,
+    /// What it may use; without a word everything that its manifest declares.
+    pub grant: Option<Grant>,
+    /// On which occasions it is asked; without a word on all.
+    pub when: Option<Arc<dyn Condition>>,
+    /// Whether what it says counts.
+    pub mode: Mode,
 }
 
 impl PolicySource {
@@ -72,6 +91,9 @@ impl PolicySource {
             on_error: OnError::default(),
             duty: Duty::Chain,
             named: Arc::default(),
+            grant: None,
+            when: None,
+            mode: Mode::Enforce,
         }
     }
 
@@ -87,7 +109,36 @@ impl PolicySource {
 pub struct PolicySet {
     pub(crate) chain: Vec<Policy>,
     pub(crate) roles: BTreeMap<String, Policy>,
+    pub(crate) shadows: Arc<Vec<Policy>>,
     load_time: Duration,
+}
+
+/// What is known of a loaded policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyInfo {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Its version, when its component says one.
+    pub version: Option<String>,
+    /// SHA-256 of the component, hexadecimal.
+    pub sha256: String,
+    /// What it exports, of `setup`, `receiver`, `content`, `sender`.
+    pub interfaces: Vec<&'static str>,
+    /// Whether what it says counts.
+    pub mode: Mode,
+    /// Whether it is asked where its role is played only.
+    pub duty: Duty,
+    /// What it may use.
+    pub granted: Grant,
+    /// What is embedded in it.
+    pub manifest: Option<Manifest>,
+}
+
+impl PolicyInfo {
+    /// Loads a policy as a gateway would and tells of it. Compiles and asks `setup.check`: blocks for a while.
+    pub fn of(runtime: &Runtime, source: &PolicySource) -> Result<Self, LoadError> {
+        load_one(runtime, source).map(|policy| policy.info())
+    }
 }
 
 impl PolicySet {
@@ -110,9 +161,10 @@ impl PolicySet {
         });
         let policies = loaded.into_iter().collect::<Result<Vec<_>, _>>()?;
         runtime.keep_only(&policies.iter().map(|policy| policy.loaded.digest).collect::<Vec<_>>());
-        let (roles, chain): (Vec<_>, Vec<_>) = policies.into_iter().partition(|policy| policy.duty == Duty::Role);
+        let (roles, rest): (Vec<_>, Vec<_>) = policies.into_iter().partition(|policy| policy.duty == Duty::Role);
         let roles = roles.into_iter().map(|policy| (policy.name().to_owned(), policy)).collect();
-        Ok(Self { chain, roles, load_time: started.elapsed() })
+        let (shadows, chain): (Vec<_>, Vec<_>) = rest.into_iter().partition(|policy| policy.mode == Mode::Shadow);
+        Ok(Self { chain, roles, shadows: Arc::new(shadows), load_time: started.elapsed() })
     }
 
     /// How long loading took.
@@ -122,7 +174,7 @@ impl PolicySet {
 
     /// Whether a content policy is in force, so that a message need not be shown when there is none.
     pub fn inspects_content(&self) -> bool {
-        self.chain.iter().any(|policy| policy.loaded.has("content"))
+        self.chain.iter().chain(self.shadows.iter()).any(|policy| policy.loaded.has("content"))
     }
 
     /// Whether there is a receiver role policy of this name.
@@ -130,11 +182,9 @@ impl PolicySet {
         self.roles.get(role_policy).is_some_and(|policy| policy.loaded.has("receiver"))
     }
 
-    /// Names and interfaces of all policies, those of the chain first and in order.
-    pub fn policies(&self) -> Vec<(&str, Vec<&'static str>)> {
-        let interfaces =
-            |policy: &Policy| ["setup", "receiver", "content", "sender"].into_iter().filter(|name| policy.loaded.has(name)).collect();
-        self.chain.iter().chain(self.roles.values()).map(|policy| (policy.name(), interfaces(policy))).collect()
+    /// All policies: those of the chain in order, then shadows, then roles.
+    pub fn policies(&self) -> Vec<PolicyInfo> {
+        self.chain.iter().chain(self.shadows.iter()).chain(self.roles.values()).map(Policy::info).collect()
     }
 }
 
@@ -143,13 +193,17 @@ fn load_one(runtime: &Runtime, source: &PolicySource) -> Result<Policy, LoadErro
         return Err(LoadError::AcceptsOnError(source.name.clone()));
     }
     let settings = |detail: String| LoadError::Settings { policy: source.name.clone(), detail };
-    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&source.settings).map_err(|error| settings(error.to_string()))?;
-    let loaded = component::load(runtime, &source.name, &source.component)?;
+    let written = serde_json::from_str::<Map<String, Value>>(&source.settings).map_err(|error| settings(error.to_string()))?;
+    let loaded = component::load(runtime, &source.name, &source.component, source.grant.as_ref())?;
+    let read = match &loaded.manifest {
+        Some(manifest) => manifest.config.check(&written).map_err(|wrong| settings(wrong.join("; ")))?,
+        None => written,
+    };
     let needed = interface_of(&source.name).filter(|_| source.duty == Duty::Role);
     if let Some(interface) = needed.filter(|interface| !loaded.has(interface)) {
         return Err(LoadError::NoRole { policy: source.name.clone(), interface });
     }
-    let policy = Policy::new(runtime, source, loaded);
+    let policy = Policy::new(runtime, source, loaded, Value::Object(read).to_string());
     let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|error| settings(error.to_string()))?;
     executor.block_on(policy.check()).map_err(LoadError::Fault)?.map_err(settings)?;
     Ok(policy)

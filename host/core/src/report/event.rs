@@ -115,6 +115,9 @@ pub enum Event<'a> {
     PolicyFault {
         /// Policy name.
         policy: &'a str,
+        /// Its version, when its component says one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<&'a str>,
         /// Interface that was asked.
         interface: &'a str,
         /// Session or queue id.
@@ -265,6 +268,9 @@ pub enum Event<'a> {
 pub struct PolicyMoment<'a> {
     /// Policy name.
     pub policy: &'a str,
+    /// Its version, when its component says one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'a str>,
     /// Interface and function, such as `sender.route`.
     pub question: &'a str,
     /// Session or queue id.

@@ -1,5 +1,6 @@
 //! The commands and their help.
 
+use super::policy::PolicyCommand;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ Usage: secmx COMMAND [OPTIONS]
 Start    dev       a whole SecMX world on this machine, to try things
          check     check the configuration; change nothing
          serve     run the gateway
+
+Policy   policy    new build test run inspect list: write policies of your own
 
 Other    user      a line for the file of users
          version   what this is
@@ -68,6 +71,11 @@ pub(super) enum Command {
         /// One JSON object instead of a table
         #[arg(long)]
         json: bool,
+    },
+    /// Write policies: build them, look into them
+    Policy {
+        #[command(subcommand)]
+        what: PolicyCommand,
     },
     /// Make the line of a user for the file that `auth.users` names; the password is read from standard input
     #[command(after_help = USER)]

@@ -5,6 +5,7 @@
 mod answer;
 mod command;
 mod exit;
+mod policy;
 
 pub use exit::Exit;
 
@@ -38,6 +39,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Serve { from } => serve(from.config),
         Command::Check { from, json } => check(from.config.as_deref(), json),
         Command::Dev { once, json } => runtime()?.block_on(dev::run(once, json)),
+        Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
         Command::Version => say(&format!("secmx {}\n", env!("CARGO_PKG_VERSION"))),
     }

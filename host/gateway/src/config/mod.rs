@@ -6,6 +6,7 @@
 mod dns;
 mod finding;
 mod gather;
+mod list;
 mod logging;
 mod paths;
 mod people;
@@ -25,10 +26,11 @@ mod tests;
 
 pub use dns::Dns;
 pub use finding::{Code, Finding, Place, Position, Severity};
+pub use list::List;
 pub use logging::Logging;
 pub use paths::Paths;
 pub use people::{Auth, Recipients};
-pub use policy::{OnError, Policies, Policy};
+pub use policy::{Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
 pub use queue::Queue;
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use rule::{Chosen, Pattern, Rule};
@@ -80,6 +82,8 @@ pub struct Config {
     pub policies: Policies,
     /// `[[policy]]`, in the order in which they are asked.
     pub policy: Vec<Policy>,
+    /// `[list.NAME]` by NAME.
+    pub list: BTreeMap<String, List>,
     /// `[log]`.
     pub log: Logging,
 }
@@ -168,6 +172,7 @@ impl Config {
             queue: section.table("queue", Queue::read),
             policies: section.table("policies", Policies::read),
             policy: Policy::read_all(section),
+            list: List::read_all(section),
             log: section.table("log", Logging::read),
             hostname,
         })

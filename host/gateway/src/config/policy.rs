@@ -4,8 +4,11 @@
 
 use super::finding::Code;
 use super::reader::{Refusal, Section, Setting};
+use super::rule::Pattern;
 use super::tree::Node;
 use super::value::Size;
+use secmx_core::role::SenderRole;
+use secmx_policy::manifest::MessageAccess;
 use serde_json::Map;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +38,85 @@ pub struct Policy {
     pub name: String,
     /// `use`: path of the component, a `.wasm` file. Required.
     pub component: PathBuf,
-    /// `settings`: any table; the policy sees it as a JSON object. Default empty.
+    /// `when`: `[policy.when]`.
+    pub when: When,
+    /// `mode`: `"enforce"`: what it says counts; `"shadow"`: it is asked after the answer was given, on a copy, and differences are only
+    /// counted and logged; `"off"`: it is not asked. Default `"enforce"`.
+    pub mode: Mode,
+    /// `grant`: `[policy.grant]`.
+    pub grant: Powers,
+    /// `limits`: `[policy.limits]`.
+    pub limits: Limits,
+    /// `settings`: any table that its manifest allows; the policy sees it as a JSON object. Default empty.
     pub settings: Map<String, serde_json::Value>,
-    /// `on_error`: what becomes of a message when the policy fails. Only `"defer"`, the default: it waits.
+    /// `on_error`: what becomes of a message when the policy fails: `"defer"` it waits, `"quarantine"` it is kept for a person, `"reject"`
+    /// the client gets 554 5.3.0, `"accept"` the next policy is asked. Where a question is not about a whole message, `"quarantine"`
+    /// defers; where no client waits, `"reject"` defers. Default `"defer"`.
     pub on_error: OnError,
+}
+
+/// `[policy.when]`. All of it must hold. What is not known yet when a question comes up holds nobody back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct When {
+    /// `direction`: `"in"` some recipient is in `domains`, `"out"` some is not. Before there is a recipient the listener counts: a
+    /// `"submit"` listener is `"out"`. Default both.
+    pub direction: Option<Direction>,
+    /// `listener`: names of listeners, one or a list. Default all.
+    pub listeners: Vec<String>,
+    /// `from`: senders as in `send.rule.to`, one or a list; only `"*"` names the null reverse-path. Default all.
+    pub from: Vec<Pattern>,
+    /// `to`: recipients as in `send.rule.to`, of which one must be there, one or a list. Default all.
+    pub to: Vec<Pattern>,
+    /// `role`: the role that `[send]` has for some recipient outside, `"BES"` or `"SOS"`. Default both.
+    pub role: Option<SenderRole>,
+}
+
+/// `policy.when.direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To one of ours.
+    In,
+    /// To somebody else.
+    Out,
+}
+
+/// `policy.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// What it says counts.
+    #[default]
+    Enforce,
+    /// What it says is counted.
+    Shadow,
+    /// It is not asked.
+    Off,
+}
+
+/// `[policy.grant]`. At most what the policy's manifest declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Powers {
+    /// `message`: how much of a message it may see: `"none"`, `"envelope"`, `"headers"`, `"body"`. Default what its manifest declares;
+    /// without a manifest `"body"`.
+    pub message: Option<MessageAccess>,
+    /// `dns`: kinds of records that it may look up, such as `["TXT"]`. Default none.
+    pub dns: Vec<String>,
+    /// `store`: what it may keep, such as `"1MiB"`; octets here. Default nothing.
+    pub store_octets: Option<u64>,
+    /// `lists`: names of `[list.NAME]` that it may ask. Default none.
+    pub lists: Vec<String>,
+}
+
+/// `[policy.limits]`. What is not set here is as the policy's manifest has it, at most `[policies.limits]`; else as that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// `time`: processor time for one question, in steps of 5 ms, 5ms to 60s.
+    pub time: Option<Duration>,
+    /// `wall`: time for one question with all waiting, 5ms to 60s. Default `"5s"`.
+    pub wall: Option<Duration>,
+    /// `memory`: memory of one instance, 64KiB to 256MiB; octets here.
+    pub memory_octets: Option<u64>,
+    /// `log`: text it may log in one question; more is cut; octets here. Default `"8KiB"`.
+    pub log_octets: Option<u64>,
 }
 
 /// `policy.on_error`.
@@ -47,26 +125,95 @@ pub enum OnError {
     /// 451 4.3.0, or another attempt later.
     #[default]
     Defer,
+    /// The message is kept for a person.
+    Quarantine,
+    /// 554 5.3.0.
+    Reject,
+    /// The next policy is asked.
+    Accept,
 }
 
 impl Setting for OnError {
     fn read(node: &Node) -> Result<Self, Refusal> {
-        node.choice(&[("defer", Self::Defer)])
+        node.choice(&[("defer", Self::Defer), ("quarantine", Self::Quarantine), ("reject", Self::Reject), ("accept", Self::Accept)])
     }
+}
+
+impl Setting for Mode {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("enforce", Self::Enforce), ("shadow", Self::Shadow), ("off", Self::Off)])
+    }
+}
+
+impl Setting for Direction {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("in", Self::In), ("out", Self::Out)])
+    }
+}
+
+impl Setting for MessageAccess {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("none", Self::None), ("envelope", Self::Envelope), ("headers", Self::Headers), ("body", Self::Body)])
+    }
+}
+
+impl When {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            direction: section.optional("direction"),
+            listeners: section.or("listener", Vec::new()),
+            from: section.or("from", Vec::new()),
+            to: section.or("to", Vec::new()),
+            role: section.optional("role"),
+        }
+    }
+}
+
+impl Powers {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            message: section.optional("message"),
+            dns: section.or("dns", Vec::new()),
+            store_octets: section.optional("store").map(|Size(octets)| octets),
+            lists: section.or("lists", Vec::new()),
+        }
+    }
+}
+
+impl Limits {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            time: time(section, "time"),
+            wall: time(section, "wall"),
+            memory_octets: memory(section),
+            log_octets: section.optional("log").map(|Size(octets)| octets),
+        }
+    }
+}
+
+/// A time within the bounds of all questions.
+fn time(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
+    let time = section.optional(key)?;
+    if !TIME.contains(&time) {
+        section.reader.error(section.span_of(key), Code::Value, format!("`{}`: expected 5ms to 60s", section.dotted(key)));
+    }
+    Some(time)
+}
+
+/// A memory that an instance may have.
+fn memory(section: &mut Section<'_>) -> Option<u64> {
+    let Size(octets) = section.optional("memory")?;
+    if !MEMORY_OCTETS.contains(&octets) {
+        section.reader.error(section.span_of("memory"), Code::Value, format!("`{}`: expected 64KiB to 256MiB", section.dotted("memory")));
+    }
+    Some(octets)
 }
 
 impl Policies {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        section.table("limits", |section| {
-            let time = section.or("time", Duration::from_millis(100));
-            if !TIME.contains(&time) {
-                section.reader.error(section.span_of("time"), Code::Value, "`policies.limits.time`: expected 5ms to 60s");
-            }
-            let Size(memory_octets) = section.or("memory", Size(16 << 20));
-            if !MEMORY_OCTETS.contains(&memory_octets) {
-                section.reader.error(section.span_of("memory"), Code::Value, "`policies.limits.memory`: expected 64KiB to 256MiB");
-            }
-            Self { time, memory_octets }
+        section.table("limits", |section| Self {
+            time: time(section, "time").unwrap_or(Duration::from_millis(100)),
+            memory_octets: memory(section).unwrap_or(16 << 20),
         })
     }
 }
@@ -92,10 +239,12 @@ impl Policy {
                 }
             },
         };
-        let on_error = section.or("on_error", OnError::Defer);
+        let (on_error, mode) = (section.or("on_error", OnError::Defer), section.or("mode", Mode::Enforce));
+        let when = section.table("when", When::read);
+        let (grant, limits) = (section.table("grant", Powers::read), section.table("limits", Limits::read));
         let name = name.filter(|name| check_name(section, name, names));
         let component = location.and_then(|location| component(section, &location));
-        Some(Self { name: name?, component: component?, settings, on_error })
+        Some(Self { name: name?, component: component?, when, mode, grant, limits, settings, on_error })
     }
 }
 

@@ -1,17 +1,24 @@
 //! What the policy platform is told: the configured policies, and the role policies with `[send]` as their settings.
 
-use super::{Config, OnError, Policies, Policy};
-use anyhow::{Context, Result};
-use secmx_policy::{Limits, PolicySource};
-use serde_json::json;
+use super::{Config, Direction, ListenerRole, Mode, OnError, Outward, Pattern, Policies, Policy, Powers, When};
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use secmx_core::mail::{Domain, Mailbox};
+use secmx_policy::manifest::{Grant, Manifest, embed};
+use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource};
+use serde_json::{Value, json};
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Config {
-    /// Everything that the policy platform has to load, the configured policies first and in order. Errors name the component that
-    /// cannot be read.
+    /// Everything that the policy platform has to load, the configured policies first and in order, without those that are off. Errors
+    /// name the component that cannot be read.
     pub fn policy_sources(&self) -> Result<Vec<PolicySource>> {
-        let mut sources = self.policy.iter().map(|policy| policy.source(&self.policies)).collect::<Result<Vec<_>>>()?;
+        let lists = self.list.iter().map(|(name, list)| (name.clone(), list.members.clone())).collect();
+        let named = Arc::new(Named { lists, ..Named::default() });
+        let asked = self.policy.iter().filter(|policy| policy.mode != Mode::Off);
+        let mut sources = asked.map(|policy| self.source(policy, &named)).collect::<Result<Vec<_>>>()?;
         let best_effort =
             json!({ "secure_wait": seconds(self.send.secure_wait), "plaintext": if self.send.plaintext { "allow" } else { "deny" } });
         let sos = &self.send.sos;
@@ -21,20 +28,91 @@ impl Config {
         }
         Ok(sources)
     }
+
+    fn source(&self, policy: &Policy, named: &Arc<Named>) -> Result<PolicySource> {
+        let Policy { name, component, settings, grant, .. } = policy;
+        let octets = fs::read(component).with_context(|| format!("cannot read policy {name} from {}", component.display()))?;
+        if let Some(missing) = grant.lists.iter().find(|list| !self.list.contains_key(*list)) {
+            bail!("policy {name}: grant.lists names {missing:?}, and there is no [list.{missing}]");
+        }
+        let limits = limits(&self.policies, policy, embed::manifest(&octets).ok().flatten().as_ref());
+        let mut source = PolicySource::new(name.clone(), octets, Value::Object(settings.clone()).to_string());
+        source.limits = limits;
+        source.named = Arc::clone(named);
+        source.on_error = match policy.on_error {
+            OnError::Defer => secmx_policy::OnError::Defer,
+            OnError::Quarantine => secmx_policy::OnError::Quarantine,
+            OnError::Reject => secmx_policy::OnError::Reject,
+            OnError::Accept => secmx_policy::OnError::Accept,
+        };
+        source.mode = if policy.mode == Mode::Shadow { secmx_policy::Mode::Shadow } else { secmx_policy::Mode::Enforce };
+        let Powers { message, dns, store_octets, lists } = grant.clone();
+        source.grant = Some(Grant { message, dns, store: store_octets, lists });
+        source.when = (policy.when != When::default()).then(|| self.condition(&policy.when) as Arc<dyn Condition>);
+        Ok(source)
+    }
+
+    fn condition(&self, when: &When) -> Arc<Clause> {
+        let submit = self.receive.iter().filter(|(_, listener)| listener.role == ListenerRole::Submit);
+        Arc::new(Clause {
+            when: when.clone(),
+            domains: self.domains.clone(),
+            submit: submit.map(|(name, _)| name.clone()).collect(),
+            send: self.send.clone(),
+        })
+    }
 }
 
-impl Policy {
-    fn source(&self, policies: &Policies) -> Result<PolicySource> {
-        let component =
-            fs::read(&self.component).with_context(|| format!("cannot read policy {} from {}", self.name, self.component.display()))?;
-        let settings = serde_json::Value::Object(self.settings.clone()).to_string();
-        let mut source = PolicySource::new(self.name.clone(), component, settings);
-        let memory_bytes = usize::try_from(policies.memory_octets).unwrap_or(usize::MAX);
-        source.limits = Limits { time: policies.time, memory_bytes, ..Limits::default() };
-        source.on_error = match self.on_error {
-            OnError::Defer => secmx_policy::OnError::Defer,
-        };
-        Ok(source)
+/// The administrator's word, else the author's within what is usual, else what is usual.
+fn limits(usual: &Policies, policy: &Policy, manifest: Option<&Manifest>) -> Limits {
+    let wanted = manifest.map(|manifest| manifest.limits).unwrap_or_default();
+    let octets = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
+    let own = &policy.limits;
+    let default = Limits::default();
+    Limits {
+        time: own.time.or(wanted.time.map(|time| time.min(usual.time))).unwrap_or(usual.time),
+        wall: own.wall.unwrap_or(default.wall),
+        memory_bytes: octets(
+            own.memory_octets.or(wanted.memory.map(|memory| memory.min(usual.memory_octets))).unwrap_or(usual.memory_octets),
+        ),
+        log_bytes: own.log_octets.map_or(default.log_bytes, octets),
+    }
+}
+
+/// `[policy.when]` with what it must know of the rest of the configuration.
+#[derive(Debug)]
+struct Clause {
+    when: When,
+    domains: Vec<Domain>,
+    submit: Vec<String>,
+    send: Outward,
+}
+
+impl Condition for Clause {
+    fn holds(&self, occasion: &Occasion<'_>) -> bool {
+        let When { direction, listeners, from, to, role } = &self.when;
+        let ours = |mailbox: &Mailbox| mailbox.domain().name().is_some_and(|domain| self.domains.contains(domain));
+        let any = |patterns: &[Pattern], mailbox: &Mailbox| patterns.iter().any(|pattern| pattern.names(mailbox));
+        let known = occasion.recipients;
+        let listener = occasion.listener.is_none_or(|name| listeners.is_empty() || listeners.iter().any(|one| one == name));
+        let sender = occasion.reverse_path.is_none_or(|path| match path {
+            Some(mailbox) => from.is_empty() || any(from, mailbox),
+            None => from.is_empty() || from.contains(&Pattern::Everyone),
+        });
+        let recipient = to.is_empty() || known.is_empty() || known.iter().any(|mailbox| any(to, mailbox));
+        let way = direction.is_none_or(|direction| match known {
+            [] => occasion.listener.is_none_or(|name| self.submit.iter().any(|one| one == name) == (direction == Direction::Out)),
+            known => known.iter().any(|mailbox| ours(mailbox) == (direction == Direction::In)),
+        });
+        let plays = role.is_none_or(|role| match occasion.role {
+            Some(known) => known == role,
+            None => {
+                let now = Timestamp::now();
+                let mut outside = known.iter().filter(|mailbox| !ours(mailbox));
+                known.is_empty() || outside.any(|mailbox| self.send.rule_for(mailbox, now).demand.role == role)
+            }
+        });
+        listener && sender && recipient && way && plays
     }
 }
 
@@ -46,6 +124,66 @@ fn seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secmx_core::role::SenderRole;
+
+    /// One row for each word of `when`: what is known, and whether the policy is asked.
+    #[test]
+    fn a_policy_is_asked_when_its_conditions_hold() {
+        let base = "domains = [\"agency.test\"]\ndeliver_to = \"smtp://10.0.0.1:25\"\n[receive.public]\nlisten = \"192.0.2.1:25\"\nrole = \"BER\"\n\
+                    [receive.inside]\nlisten = \"192.0.2.2:25\"\nrole = \"submit\"\n\
+                    [[send.rule]]\nname = \"gov\"\nto = \"*.govt.test\"\nrole = \"SOS\"\n";
+        let mailbox = |text: &str| Mailbox::parse(text.as_bytes(), false).expect("valid");
+        let (ours, gov, else_) = (mailbox("ana@agency.test"), mailbox("bo@tax.govt.test"), mailbox("c@partner.test"));
+        let (from_ours, from_null) = (Some(ours.clone()), None);
+        let content = |listener, from, to| Occasion { listener: Some(listener), reverse_path: Some(from), recipients: to, role: None };
+        let greet = |listener| Occasion { listener: Some(listener), ..Occasion::default() };
+        let to_gov = [gov.clone()];
+        let to_ours = [ours.clone()];
+        let to_both = [ours, else_];
+        let leaving = |role| Occasion { listener: None, reverse_path: Some(&from_ours), recipients: &to_gov, role: Some(role) };
+        for (when, occasion, expected) in [
+            ("direction = \"out\"", greet("inside"), true),
+            ("direction = \"out\"", greet("public"), false),
+            ("direction = \"out\"", content("public", &from_null, &to_ours), false),
+            ("direction = \"out\"", content("inside", &from_ours, &to_both), true),
+            ("direction = \"in\"", content("inside", &from_ours, &to_both), true),
+            ("direction = \"in\"", leaving(SenderRole::SecureOnly), false),
+            ("listener = \"public\"", content("inside", &from_ours, &to_gov), false),
+            ("listener = [\"inside\", \"x\"]", content("inside", &from_ours, &to_gov), true),
+            ("listener = \"public\"", leaving(SenderRole::BestEffort), true),
+            ("from = \"agency.test\"", content("inside", &from_ours, &to_gov), true),
+            ("from = \"agency.test\"", content("inside", &from_null, &to_gov), false),
+            ("from = \"*\"", content("inside", &from_null, &to_gov), true),
+            ("to = \"*.govt.test\"", content("inside", &from_ours, &to_both), false),
+            ("to = \"*.govt.test\"", content("inside", &from_ours, &to_gov), true),
+            ("to = \"*.govt.test\"", greet("inside"), true),
+            ("role = \"SOS\"", content("inside", &from_ours, &to_gov), true),
+            ("role = \"SOS\"", content("inside", &from_ours, &to_both), false),
+            ("role = \"SOS\"", leaving(SenderRole::BestEffort), false),
+            ("direction = \"out\", role = \"SOS\"", leaving(SenderRole::SecureOnly), true),
+        ] {
+            let text = format!("{base}[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\nwhen = {{ {when} }}\n");
+            let (config, _) = Config::parse("secmx.toml", &text).expect("valid");
+            assert_eq!(config.condition(&config.policy[0].when).holds(&occasion), expected, "{when} {occasion:?}");
+        }
+    }
+
+    #[test]
+    fn the_administrator_has_the_last_word_on_limits() {
+        let manifest =
+            "[policy]\nname = \"x\"\nversion = \"0.1.0\"\ninterfaces = [\"content\"]\n[limits]\ntime = \"20ms\"\nmemory = \"64MiB\"\n";
+        let manifest = Manifest::parse(manifest).expect("valid");
+        let policy = |limits: &str| {
+            let text = format!("[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\n{limits}");
+            Config::parse("secmx.toml", &text).expect("valid").0
+        };
+        let config = policy("");
+        let taken = limits(&config.policies, &config.policy[0], Some(&manifest));
+        assert_eq!((taken.time, taken.memory_bytes), (Duration::from_millis(20), 16 << 20), "an author asks for less, never for more");
+        let config = policy("limits = { time = \"1s\", memory = \"64MiB\" }\n");
+        let taken = limits(&config.policies, &config.policy[0], Some(&manifest));
+        assert_eq!((taken.time, taken.memory_bytes), (Duration::from_secs(1), 64 << 20));
+    }
 
     #[test]
     fn a_short_wait_is_not_no_wait() {
@@ -65,7 +203,7 @@ mod tests {
         let expected =
             [("bes", r#"{"plaintext":"deny","secure_wait":90}"#), ("sos", r#"{"accept":"srv-only","floor":"domain","max_wait":3600}"#)];
         let same = |(one, other): (&(&str, &str), &(&str, &str))| {
-            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+            let value = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
             one.0 == other.0 && value(one.1) == value(other.1)
         };
         assert!(settings.len() == 2 && settings.iter().zip(&expected).all(same), "{settings:?}");

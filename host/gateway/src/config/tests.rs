@@ -242,8 +242,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "secmx.toml:2:8  error C011  `policy.name`: \"sos\" is the name of a role policy; choose another",
     ),
     (
-        "[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\non_error = \"accept\"\n",
-        "secmx.toml:4:12  error C011  `policy.on_error`: expected \"defer\", found the string \"accept\"",
+        "[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\non_error = \"acept\"\n",
+        "secmx.toml:4:12  error C011  `policy.on_error`: expected \"defer\", \"quarantine\", \"reject\" or \"accept\", found the string \"acept\"; did you mean \"accept\"?",
     ),
     ("policies.limits.memory = \"1GiB\"\n", "secmx.toml:1:26  error C011  `policies.limits.memory`: expected 64KiB to 256MiB"),
     ("[[send.rule]]\nname = \"r\"\n", "secmx.toml:1:1  error C013  `send.rule.to` is missing"),

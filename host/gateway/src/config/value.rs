@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use secmx_core::channel::Level;
 use secmx_core::mail::{Domain, Mailbox};
 use secmx_core::role::SenderRole;
+use secmx_policy::units;
 use serde::Serialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -81,43 +82,11 @@ impl Setting for Duration {
         let expected = "a duration such as \"90s\", \"5m\", \"2h\" or \"2d\"";
         let duration = match &node.value {
             Value::Integer(0) => Some(Self::ZERO),
-            Value::Text(text) => duration(text),
+            Value::Text(text) => units::duration(text),
             _ => None,
         };
         duration.filter(|duration| *duration <= DURATION_MAX).ok_or_else(|| node.refuse(expected))
     }
-}
-
-/// Numbers with units, the largest unit first or not: `2d`, `1h30m`, `100ms`.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let (number, behind) = digits(rest)?;
-        let unit = behind.split(|c: char| c.is_ascii_digit() || c == ' ').next().unwrap_or_default();
-        let milliseconds = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(milliseconds)?))?;
-        rest = behind.strip_prefix(unit)?.trim_start();
-    }
-    Some(total)
-}
-
-/// The number at the beginning, and what follows it.
-fn digits(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, rest) = text.split_at_checked(end)?;
-    Some((number.parse().ok()?, rest.trim_start()))
 }
 
 /// A size in octets, written `"50MiB"` (1024² octets), `"50MB"` (1000²) or as a number of octets.
@@ -129,28 +98,11 @@ impl Setting for Size {
         let expected = "a size such as \"64KiB\" or \"50MiB\"";
         let octets = match &node.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Text(text) => size(text),
+            Value::Text(text) => units::size(text),
             _ => None,
         };
         octets.filter(|octets| *octets > 0).map(Self).ok_or_else(|| node.refuse(expected))
     }
-}
-
-fn size(text: &str) -> Option<u64> {
-    let (number, unit) = digits(text.trim())?;
-    let octets: u64 = match unit {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.checked_mul(octets)
 }
 
 impl Setting for Domain {
@@ -348,20 +300,20 @@ mod tests {
             ("1 h 30 m", 5_400_000),
         ];
         for (text, milliseconds) in good {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(units::duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
         for bad in ["", "5", "m", "5 x", "-5m", "5m5", "1.5h", "99999999999999999999s", "9999999999999999w"] {
-            assert_eq!(duration(bad), None, "{bad:?}");
+            assert_eq!(units::duration(bad), None, "{bad:?}");
         }
     }
 
     #[test]
     fn sizes() {
         for (text, octets) in [("1", 1), ("64KiB", 65_536), ("50MiB", 52_428_800), ("50 MB", 50_000_000), ("2GiB", 2_147_483_648)] {
-            assert_eq!(size(text), Some(octets), "{text}");
+            assert_eq!(units::size(text), Some(octets), "{text}");
         }
         for bad in ["", "MiB", "5 mib", "5M", "-1", "99999999999999999999", "99999999TiB"] {
-            assert_eq!(size(bad), None, "{bad:?}");
+            assert_eq!(units::size(bad), None, "{bad:?}");
         }
     }
 

@@ -44,8 +44,15 @@ fn text_is_for_people() {
 
 #[test]
 fn a_policy_moment_and_a_channel_are_flat_in_json_and_dotted_in_text() {
-    let moment =
-        Event::PolicyRuled(PolicyMoment { policy: "bes", question: "sender.route", subject: "q1", ruling: "pass", code: None, us: 38 });
+    let moment = Event::PolicyRuled(PolicyMoment {
+        policy: "bes",
+        version: None,
+        question: "sender.route",
+        subject: "q1",
+        ruling: "pass",
+        code: None,
+        us: 38,
+    });
     let line = json(&moment);
     assert!(
         line.ends_with(

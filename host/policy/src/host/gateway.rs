@@ -20,6 +20,9 @@ impl Host for State {
     }
 
     fn in_list(&mut self, name: String, value: String) -> Result<bool> {
+        if !self.identity.granted.lists.iter().any(|list| *list == name || list == "*") {
+            bail!("the list `{name}` is not granted: [[policy]] grant = {{ lists = [{name:?}] }} gives it");
+        }
         let list = self.identity.named.lists.get(&name).ok_or_else(|| format_err!("the configuration names no list `{name}`"))?;
         Ok(list.contains(&value.to_lowercase()))
     }

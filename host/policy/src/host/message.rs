@@ -5,6 +5,7 @@ use super::State;
 use crate::bindings::mark::Message;
 use crate::bindings::secmx::policy::message::{Field, Host, HostMessage, Part, Recipient};
 use crate::bindings::secmx::policy::types::{Address, Level, Parameter, SenderRole};
+use crate::manifest::MessageAccess;
 use crate::{convert, effects};
 use secmx_core::channel::Requirement;
 use secmx_core::ruling::{Demand, Edit, Evidence};
@@ -19,20 +20,34 @@ const PARTS_STAY: &str = "this version of the gateway changes fields only, not p
 
 impl Host for State {}
 
+impl State {
+    /// Whether the grant goes that far; a fault that says what to do where it does not.
+    fn may_see(&self, needed: MessageAccess, function: &str) -> Result<()> {
+        let granted = self.identity.granted.message.unwrap_or_default();
+        if granted >= needed {
+            return Ok(());
+        }
+        bail!("message.{function} needs the grant message = \"{needed}\" and has \"{granted}\"; [capabilities] of policy.toml declares it")
+    }
+}
+
 impl HostMessage for State {
     fn id(&mut self, _: Resource<Message>) -> Result<String> {
         Ok(self.message()?.facts.id.clone())
     }
 
     fn reverse_path(&mut self, _: Resource<Message>) -> Result<Option<Address>> {
+        self.may_see(MessageAccess::Envelope, "reverse-path")?;
         Ok(self.message()?.facts.envelope.reverse_path.as_ref().map(convert::address))
     }
 
     fn parameters(&mut self, _: Resource<Message>) -> Result<Vec<Parameter>> {
+        self.may_see(MessageAccess::Envelope, "parameters")?;
         Ok(convert::parameters(&self.message()?.facts.parameters))
     }
 
     fn recipients(&mut self, _: Resource<Message>) -> Result<Vec<Recipient>> {
+        self.may_see(MessageAccess::Envelope, "recipients")?;
         let facts = &self.message()?.facts;
         let parameters = facts.recipient_parameters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
         let recipient = |(mailbox, given)| Recipient { address: convert::address(mailbox), parameters: convert::parameters(given) };
@@ -40,26 +55,32 @@ impl HostMessage for State {
     }
 
     fn octets(&mut self, _: Resource<Message>) -> Result<u64> {
+        self.may_see(MessageAccess::Envelope, "octets")?;
         Ok(self.message()?.facts.octets.len())
     }
 
     fn fields(&mut self, _: Resource<Message>) -> Result<Vec<Field>> {
+        self.may_see(MessageAccess::Headers, "fields")?;
         Ok(self.message()?.view().fields().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect())
     }
 
     fn text(&mut self, _: Resource<Message>, name: String) -> Result<Vec<String>> {
+        self.may_see(MessageAccess::Headers, "text")?;
         Ok(self.message()?.view().text(&name))
     }
 
     fn read(&mut self, _: Resource<Message>, offset: u64, max: u32) -> Result<Vec<u8>> {
+        self.may_see(MessageAccess::Body, "read")?;
         Ok(self.message()?.facts.octets.read_at(offset, max.min(READ_MAX) as usize))
     }
 
     fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
+        self.may_see(MessageAccess::Body, "parts")?;
         Ok(self.message()?.view().parts())
     }
 
     fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
+        self.may_see(MessageAccess::Body, "read-part")?;
         let message = self.message()?;
         let body = message.view().body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
@@ -68,16 +89,19 @@ impl HostMessage for State {
     }
 
     fn part_text(&mut self, _: Resource<Message>, index: u32, max: u32) -> Result<Option<String>> {
+        self.may_see(MessageAccess::Body, "part-text")?;
         let message = self.message()?;
         let text = message.view().part_text(index).ok_or_else(|| format_err!("there is no part {index}"))?;
         Ok(text.map(|text| text[..text.floor_char_boundary(max.min(READ_MAX) as usize)].to_owned()))
     }
 
     fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
+        self.may_see(MessageAccess::Body, "digest")?;
         self.message()?.view().digest(index).ok_or_else(|| format_err!("there is no part {index}"))
     }
 
     fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
+        self.may_see(MessageAccess::Body, "find")?;
         if needles.len() > 1_000 {
             bail!("more than 1,000 needles");
         }

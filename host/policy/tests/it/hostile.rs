@@ -6,6 +6,7 @@ use crate::{runtime, set};
 use bytes::Bytes;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::ruling::Ruling;
+use secmx_policy::manifest::Grant;
 use secmx_policy::{Duty, Fault, Limits, LoadError, MessageFacts, OnError, PolicySet, PolicySource};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -137,7 +138,10 @@ fn imports_that_are_not_granted_are_refused_by_name() {
         ("evil:thing/power@1.0.0", "only secmx:policy"),
     ] {
         let component = wat::parse_str(format!(r#"(component (import "{import}" (instance)))"#)).expect("valid text");
-        match PolicySet::load(&runtime, vec![PolicySource::new("greedy", component, "{}")]) {
+        match PolicySet::load(
+            &runtime,
+            vec![PolicySource { grant: Some(Grant::default()), ..PolicySource::new("greedy", component, "{}") }],
+        ) {
             Err(error @ LoadError::Import { .. }) => {
                 let text = error.to_string();
                 assert!(text.contains("greedy") && text.contains(import) && text.contains(word), "{text}");

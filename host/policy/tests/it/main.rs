@@ -3,6 +3,7 @@
 mod chains;
 mod guests;
 mod hostile;
+mod manifests;
 mod receivers;
 mod senders;
 

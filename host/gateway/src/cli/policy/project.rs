@@ -1,0 +1,86 @@
+//! The folder of a policy: `policy.toml`, what it is built from, and the component it becomes.
+
+use anyhow::{Context, Result, bail};
+use secmx_policy::manifest::{Manifest, embed};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A policy under development.
+pub(super) struct Project {
+    /// Where `policy.toml` lies.
+    pub(super) folder: PathBuf,
+    /// What that says.
+    pub(super) manifest: Manifest,
+    text: String,
+}
+
+/// A policy that was built.
+pub(super) struct Built {
+    /// The component with its manifest.
+    pub(super) component: Vec<u8>,
+    /// Where it lies.
+    pub(super) path: PathBuf,
+    /// How long the build took.
+    pub(super) took: Duration,
+}
+
+impl Project {
+    /// Reads the manifest of a folder.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("policy.toml");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}; `secmx policy new NAME` makes a policy", path.display()))?;
+        let manifest = Manifest::parse(&text).map_err(|error| anyhow::anyhow!("{}/{error}", folder.display()))?;
+        Ok(Self { folder: folder.to_owned(), manifest, text })
+    }
+
+    /// Where the finished component lies: `NAME.wasm` beside the manifest.
+    pub(super) fn component(&self) -> PathBuf {
+        self.folder.join(format!("{}.wasm", self.manifest.policy.name))
+    }
+
+    /// Runs the build command, embeds the manifest, and writes the component.
+    pub(super) fn build(&self) -> Result<Built> {
+        let started = Instant::now();
+        let Some(build) = &self.manifest.build else {
+            bail!("{}/policy.toml has no [build]: say `command` and `output` there, or name a component", self.folder.display());
+        };
+        let output = Command::new("sh")
+            .args(["-c", &build.command])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run sh")?;
+        if !output.status.success() {
+            let text = [output.stdout, output.stderr].concat();
+            bail!("`{}` failed:\n{}", build.command, String::from_utf8_lossy(&text).trim_end());
+        }
+        let made = self.folder.join(&build.output);
+        let octets = fs::read(&made).with_context(|| {
+            format!("`{}` succeeded and left no {}; correct `build.output` in policy.toml", build.command, made.display())
+        })?;
+        let embedded = embed::Embedded {
+            manifest: self.text.clone(),
+            revision: self.revision(),
+            builder: concat!("secmx ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let component = embed::write(&octets, &embedded).map_err(|why| anyhow::anyhow!("{}: {why}", made.display()))?;
+        let path = self.component();
+        fs::write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Built { component, path, took: started.elapsed() })
+    }
+
+    /// Revision of the source, when git knows one; `+` when there are changes that are not committed.
+    fn revision(&self) -> Option<String> {
+        let output = Command::new("git")
+            .args(["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"])
+            .current_dir(&self.folder)
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+}
