@@ -4,6 +4,7 @@ mod manual;
 mod people;
 mod policies;
 mod receiving;
+mod relaying;
 mod roles;
 mod sending;
 mod tidy;

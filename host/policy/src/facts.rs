@@ -41,6 +41,11 @@ pub trait Octets: Send + Sync + std::fmt::Debug {
     /// Up to `max` of them from `offset` on; fewer only at the end. Empty when they cannot be read.
     fn read_at(&self, offset: u64, max: usize) -> Vec<u8>;
 
+    /// All of them. Not copied where they are in memory already.
+    fn all(&self) -> Bytes {
+        self.read_at(0, usize::try_from(self.len()).unwrap_or(usize::MAX)).into()
+    }
+
     /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -56,6 +61,10 @@ impl Octets for Bytes {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(<[u8]>::len(self));
         let end = start.saturating_add(max).min(<[u8]>::len(self));
         self[start..end].to_vec()
+    }
+
+    fn all(&self) -> Bytes {
+        self.clone()
     }
 }
 

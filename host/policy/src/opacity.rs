@@ -1,7 +1,7 @@
 //! What the gateway cannot look into, recognised by the octets and not by the label alone.
 
 use crate::bindings::secmx::policy::message::Opacity;
-use mail_parser::ContentType;
+use crate::mime::Parameters;
 
 /// DER of the object identifiers of CMS enveloped-data, authenticated-enveloped-data and encrypted-data (RFC 5652; RFC 5083).
 const ENVELOPED: [&[u8]; 3] = [
@@ -11,8 +11,8 @@ const ENVELOPED: [&[u8]; 3] = [
 ];
 
 /// How opaque a part is. `kind` is its media type in lower case, `octets` its decoded content.
-pub(crate) fn of(kind: &str, content_type: Option<&ContentType<'_>>, octets: &[u8]) -> Opacity {
-    let parameter = |name| content_type.and_then(|kind| kind.attribute(name)).unwrap_or_default().to_ascii_lowercase();
+pub(crate) fn of(kind: &str, content_type: &Parameters, octets: &[u8]) -> Opacity {
+    let parameter = |name| content_type.get(name).unwrap_or_default().to_ascii_lowercase();
     let head = &octets[..octets.len().min(64)];
     if ENVELOPED.iter().any(|oid| contains(head, oid)) || parameter("smime-type").contains("enveloped") {
         return Opacity::SmimeEnveloped;
@@ -64,7 +64,7 @@ mod tests {
             (ole.as_slice(), Opacity::EncryptedDocument),
             (b"", Opacity::Clear),
         ] {
-            assert_eq!(of("text/plain", None, octets), opacity, "{octets:?}");
+            assert_eq!(of("text/plain", &Parameters::default(), octets), opacity, "{octets:?}");
         }
     }
 }

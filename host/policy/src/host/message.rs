@@ -3,7 +3,7 @@
 
 use super::State;
 use crate::bindings::mark::Message;
-use crate::bindings::secmx::policy::message::{Field, Host, HostMessage, Part, Recipient};
+use crate::bindings::secmx::policy::message::{Ambiguity, Field, Host, HostMessage, Part, Recipient};
 use crate::bindings::secmx::policy::types::{Address, Level, Parameter, SenderRole};
 use crate::manifest::MessageAccess;
 use crate::{convert, effects};
@@ -77,6 +77,14 @@ impl HostMessage for State {
     fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
         self.may_see(MessageAccess::Body, "parts")?;
         Ok(self.message()?.view().parts())
+    }
+
+    fn ambiguities(&mut self, _: Resource<Message>) -> Result<Vec<Ambiguity>> {
+        Ok(self.message()?.view().ambiguities())
+    }
+
+    fn file_names(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<String>> {
+        self.message()?.view().file_names(index).map(<[String]>::to_vec).ok_or_else(|| format_err!("there is no part {index}"))
     }
 
     fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {

@@ -1,0 +1,97 @@
+//! The structure of a message as policies see it (RFC 5322, RFC 2045 to 2047, RFC 2231): made once, when the first policy looks, and bounded.
+//!
+//! The structure is read here, strictly and without recursion; the octets are decoded by libraries. Where a mail reader could read a message
+//! otherwise, that is an [`ambiguity`]. What lies too deep, or is too much, is `unreadable`: a policy that must know the content can see that it
+//! does not.
+
+mod ambiguity;
+mod decode;
+mod header;
+mod multipart;
+mod parameters;
+mod part;
+mod tnef;
+mod walk;
+
+use crate::bindings::secmx::policy::message::{Ambiguity, Part};
+use crate::facts::Octets;
+use bytes::Bytes;
+use part::Leaf;
+use sha2::{Digest, Sha256};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use walk::Found;
+
+pub(crate) use parameters::Parameters;
+
+/// A message, taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct View(Found);
+
+impl View {
+    /// Reads and parses the whole message.
+    pub(crate) fn of(octets: &dyn Octets) -> Self {
+        Self::parse(&octets.all())
+    }
+
+    fn parse(raw: &Bytes) -> Self {
+        let found = catch_unwind(AssertUnwindSafe(|| walk::walk(raw)));
+        Self(found.unwrap_or_else(|_| Found { leaves: vec![Leaf::unreadable(raw.clone())], ..Found::default() }))
+    }
+
+    /// Name and raw value of every field of the header, in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.fields.iter().map(|field| (std::str::from_utf8(&field.name).unwrap_or_default(), field.value.trim_ascii()))
+    }
+
+    /// Every value of a field, unfolded and decoded (RFC 2047).
+    pub(crate) fn text(&self, name: &str) -> Vec<String> {
+        let named = self.0.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+        named.map(|field| header::text(&field.value)).collect()
+    }
+
+    /// All parts, each before those within it.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        self.0.leaves.iter().map(|leaf| leaf.part.clone()).collect()
+    }
+
+    /// Where mail readers disagree.
+    pub(crate) fn ambiguities(&self) -> Vec<Ambiguity> {
+        self.0.odd.iter().map(|(part, odd)| Ambiguity { part: *part, what: odd.word().to_owned() }).collect()
+    }
+
+    /// Every name of a part; `None` when there is no such part.
+    pub(crate) fn file_names(&self, index: u32) -> Option<&[String]> {
+        self.leaf(index).map(|leaf| leaf.names.as_slice())
+    }
+
+    /// The decoded octets of a part; `None` when there is no such part.
+    pub(crate) fn body(&self, index: u32) -> Option<&[u8]> {
+        self.leaf(index).map(|leaf| leaf.body.as_ref())
+    }
+
+    /// The text of a part; `None` when there is no such part, `Some(None)` when it is no text.
+    pub(crate) fn part_text(&self, index: u32) -> Option<Option<&str>> {
+        self.leaf(index).map(Leaf::text)
+    }
+
+    /// SHA-256 of the decoded octets.
+    pub(crate) fn digest(&self, index: u32) -> Option<Vec<u8>> {
+        self.body(index).map(|body| Sha256::digest(body).to_vec())
+    }
+
+    /// Places of the needles that occur in the subject or in the text of any part.
+    pub(crate) fn find(&self, needles: &[String], ignore_case: bool) -> Vec<u32> {
+        let fold = |text: &str| if ignore_case { text.to_lowercase() } else { text.to_owned() };
+        let parts = self.0.leaves.iter().filter_map(Leaf::text).map(fold);
+        let texts: Vec<String> = self.text("Subject").iter().map(|text| fold(text)).chain(parts).collect();
+        let occurs = |needle: &str| texts.iter().any(|text| text.contains(needle));
+        (0..).zip(needles).filter(|(_, needle)| occurs(&fold(needle))).map(|(index, _)| index).collect()
+    }
+
+    fn leaf(&self, index: u32) -> Option<&Leaf> {
+        self.0.leaves.get(index as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;
