@@ -1,0 +1,104 @@
+//! JavaScript and TypeScript: the policy's own files beside the SDK, each in its place, so that a stack trace names the line that the
+//! author wrote. Types are checked by `tsc` and replaced by spaces. QuickJS runs the result.
+
+use crate::toolbox::run;
+use crate::{BuildError, Interface, Job, Language, empty, folder, read, world, write};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const SDK: [(&str, &str); 5] = [
+    ("package.json", include_str!("../../js/package.json")),
+    ("index.js", include_str!("../../js/index.js")),
+    ("index.d.ts", include_str!("../../js/index.d.ts")),
+    ("testing.js", include_str!("../../js/testing.js")),
+    ("testing.d.ts", include_str!("../../js/testing.d.ts")),
+];
+
+/// Replaces the types of every file that is named by spaces: lines and columns stay.
+const STRIP: &str = "const amaro = require(process.argv[1]), fs = require('fs');
+for (const file of process.argv.slice(2)) {
+  try {
+    fs.writeFileSync(file, amaro.transformSync(fs.readFileSync(file, 'utf8'), { mode: 'strip-only', filename: file }).code);
+  } catch (error) { console.error(file + '\\n' + (error.message ?? error)); process.exit(1); }
+}";
+
+/// How strictly types are checked: as strictly as there is.
+const TSC: [&str; 12] = [
+    "--noEmit",
+    "--strict",
+    "--target",
+    "es2023",
+    "--module",
+    "nodenext",
+    "--allowImportingTsExtensions",
+    "--erasableSyntaxOnly",
+    "--skipLibCheck",
+    "--pretty",
+    "false",
+    "--ignoreConfig",
+];
+
+pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
+    let wit = world::lay_out(job.work, job.interfaces)?;
+    let staged = job.work.join("src");
+    empty(&staged)?;
+    let project = folder(job)?;
+    let files = stage(&project, &project, &staged)?;
+    for (name, content) in SDK {
+        write(&staged.join("node_modules/secmx").join(name), content)?;
+    }
+    write(&staged.join("package.json"), "{ \"type\": \"module\" }\n")?;
+    let name = job.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if job.language == Language::TypeScript {
+        strip(job, &staged, &name, &files)?;
+    }
+    let entry = staged.join("secmx-entry.js");
+    write(&entry, entry_of(&name, job.interfaces))?;
+    let (root, output) = (absolute(&staged)?, job.work.join("policy.wasm"));
+    let mut tool = job.toolbox.command("componentize-qjs");
+    tool.arg("--wit").arg(&wit).args(["--world", world::WORLD, "--sync", "--js"]).arg(root.join("secmx-entry.js"));
+    tool.arg("--module-root").arg(&root).arg("--output").arg(&output);
+    run(&mut tool)?;
+    read(&output)
+}
+
+/// Copies the policy's own modules, and the packages it uses. Gives the TypeScript files, relative.
+fn stage(project: &Path, from: &Path, to: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(from).map_err(|error| BuildError::file(from, &error))?;
+    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            files.extend(stage(project, &path, &to.join(name))?);
+        } else if [".js", ".mjs", ".ts", ".json"].iter().any(|ending| name.ends_with(ending)) {
+            write(&to.join(&name), read(&path)?)?;
+            let relative = path.strip_prefix(project).unwrap_or(&path);
+            files.extend((name.ends_with(".ts") && !relative.starts_with("node_modules")).then(|| relative.to_owned()));
+        }
+    }
+    Ok(files)
+}
+
+fn strip(job: &Job<'_>, staged: &Path, name: &str, files: &[PathBuf]) -> Result<(), BuildError> {
+    run(job.toolbox.command("tsc").args(TSC).arg(name).current_dir(staged))?;
+    let mut node = job.toolbox.command("node");
+    node.args(["-e", STRIP]).arg(job.toolbox.node_modules().join("amaro")).args(files).current_dir(staged);
+    run(&mut node).map(drop)
+}
+
+/// The module that QuickJS starts with: it answers the questions of these interfaces with what the policy exports.
+fn entry_of(policy: &str, interfaces: &[Interface]) -> String {
+    let mut entry = format!(
+        "import host from \"secmx:policy/host@0.1.0\";\nimport {{ answering, connect }} from \"secmx\";\n\
+         import * as policy from \"./{policy}\";\nconnect(host);\n"
+    );
+    for interface in interfaces {
+        let questions = interface.questions().join("\", \"");
+        entry += &format!("export const {0} = answering(\"{0}\", [\"{questions}\"], policy);\n", interface.name());
+    }
+    entry
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, BuildError> {
+    path.canonicalize().map_err(|error| BuildError::file(path, &error))
+}

@@ -1,0 +1,77 @@
+//! Makes a policy in any language a component of `secmx:policy`.
+//!
+//! The interface and the SDKs are embedded, so that nothing but a language's own tools is needed; where one is missing, the error names
+//! the command that installs it. What is ours to do is done here: the world of exactly the interfaces that the policy answers; the
+//! rest is the language's own tool.
+
+mod error;
+mod javascript;
+mod language;
+mod manifest;
+mod python;
+mod rust;
+mod toolbox;
+mod world;
+
+pub use error::BuildError;
+pub use language::Language;
+pub use manifest::{Interface, Manifest};
+pub use toolbox::{Missing, Toolbox};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is built, from what, with what, and where.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The file that [`Language::source`] found.
+    pub source: &'a Path,
+    /// Its language.
+    pub language: Language,
+    /// What the policy answers; the component exports exactly these.
+    pub interfaces: &'a [Interface],
+    /// Where tools are looked for before `PATH`.
+    pub toolbox: &'a Toolbox,
+    /// A folder for intermediate files, made when it is missing and kept for the next build of the same policy.
+    pub work: &'a Path,
+}
+
+/// Builds a component and gives its octets. The error is what the author reads: the compiler's own words, or what is missing.
+pub fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
+    if let [missing, ..] = &*job.toolbox.missing(job.language) {
+        return Err(BuildError::Missing(missing.clone()));
+    }
+    fs::create_dir_all(job.work).map_err(|error| BuildError::file(job.work, &error))?;
+    match job.language {
+        Language::Rust => rust::build(job),
+        Language::JavaScript | Language::TypeScript => javascript::build(job),
+        Language::Python => python::build(job),
+    }
+}
+
+/// The folder that the source lies in.
+fn folder(job: &Job<'_>) -> Result<PathBuf, BuildError> {
+    let source = job.source.canonicalize().map_err(|error| BuildError::file(job.source, &error))?;
+    Ok(source.parent().map(Path::to_owned).unwrap_or(source))
+}
+
+/// Writes a file, and its folder when that is missing.
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), BuildError> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|error| BuildError::file(parent, &error))?;
+    fs::write(path, content).map_err(|error| BuildError::file(path, &error))
+}
+
+/// Reads a file.
+fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+    fs::read(path).map_err(|error| BuildError::file(path, &error))
+}
+
+/// An empty folder of this name.
+fn empty(path: &Path) -> Result<(), BuildError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(BuildError::file(path, &error)),
+        _ => {}
+    }
+    fs::create_dir_all(path).map_err(|error| BuildError::file(path, &error))
+}

@@ -1,0 +1,43 @@
+//! Rust: cargo does all of it. `secmx_guest` is a crate that the policy depends on.
+
+use crate::toolbox::{RUST_TARGET, clean, run};
+use crate::{BuildError, Job, folder, read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Small, with names kept so that a trap can be read.
+const PROFILE: [&str; 5] = ["opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip='debuginfo'"];
+
+pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
+    let folder = folder(job)?;
+    let folder = folder.ancestors().find(|folder| folder.join("Cargo.toml").is_file()).ok_or_else(|| BuildError::Manifest {
+        path: job.source.to_owned(),
+        detail: "there is no Cargo.toml in its folder or above".into(),
+    })?;
+    // What was fetched before needs no network.
+    let messages = cargo(job, folder, true).or_else(|_| cargo(job, folder, false))?;
+    let built = messages.lines().rev().find_map(artifact).ok_or_else(|| {
+        let detail = "the crate builds no component: it needs `crate-type = [\"cdylib\"]` under `[lib]`".into();
+        BuildError::Manifest { path: folder.join("Cargo.toml"), detail }
+    })?;
+    read(&built)
+}
+
+fn cargo(job: &Job<'_>, folder: &Path, offline: bool) -> Result<String, BuildError> {
+    let mut cargo = clean(Command::new("cargo"));
+    cargo.current_dir(folder).args(["build", "--release", "--quiet", "--message-format=json-render-diagnostics", "--target", RUST_TARGET]);
+    for setting in PROFILE {
+        cargo.arg("--config").arg(format!("profile.release.{setting}"));
+    }
+    // A small stack keeps a whole instance within the memory that the gateway's pool clears by hand.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Clink-arg=-zstack-size=65536");
+    cargo.arg("--target-dir").arg(job.work).args(offline.then_some("--offline"));
+    run(&mut cargo)
+}
+
+/// The component that one line of cargo's messages speaks of.
+fn artifact(line: &str) -> Option<PathBuf> {
+    let (_, names) = line.split_once("\"filenames\":[\"")?;
+    let (name, _) = names.split_once('"')?;
+    name.ends_with(".wasm").then(|| name.into())
+}

@@ -1,0 +1,20 @@
+import type { Ruling } from "secmx";
+
+/** What the gateway would offer. */
+export interface Surroundings {
+  settings?: object;
+  /** members in lower case */
+  lists?: Record<string, string[]>;
+  /** seconds since 1970 */
+  now?: number;
+}
+
+/** Asks one question of a policy module (`import * as policy from "./policy.ts"`) without the gateway. */
+export function ask(policy: object, question: string, facts: unknown[], surroundings?: Surroundings): {
+  ruling: Ruling;
+  log: string[];
+  counts: Record<string, number>;
+};
+
+/** Stands for a session, a message or a destination. `calls` has what was called and is not among the facts. */
+export function fake<Facts extends object>(facts: Facts): any;
