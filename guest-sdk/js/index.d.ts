@@ -146,6 +146,10 @@ export interface Message {
   /** at most `max` octets of the message as received */
   read(offset: number, max: number): Uint8Array;
   parts(): Part[];
+  /** where readers would disagree about this message */
+  ambiguities(): { part: number; what: string }[];
+  /** every name that some reader would give a part */
+  fileNames(index: number): string[];
   /** at most `max` octets of a part after its transfer encoding was undone */
   readPart(index: number, offset: number, max: number): Uint8Array;
   /** text of a part, at most `max` octets of UTF-8; nothing when it is no text */

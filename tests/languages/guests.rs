@@ -54,6 +54,11 @@ pub(crate) fn guest(policy: &'static str, language: Language) -> Option<Guest> {
     Some(Guest { policy, language, component })
 }
 
+/// Makes the next build a whole one.
+pub(crate) fn forget(policy: &str, language: Language) {
+    drop(fs::remove_dir_all(root().join("target/guests").join(policy).join(language.word())));
+}
+
 /// What a build depends on, as one word.
 fn inputs(folder: &Path) -> String {
     let mut digest = Sha256::new();

@@ -6,6 +6,7 @@
 
 mod case;
 mod guests;
+mod table;
 mod transcript;
 
 use case::Case;
@@ -31,6 +32,11 @@ async fn typescript_conforms() {
 #[tokio::test]
 async fn python_conforms() {
     conforms(Language::Python).await;
+}
+
+#[tokio::test]
+async fn c_conforms() {
+    conforms(Language::C).await;
 }
 
 /// The script says something about every policy, and a policy stays short enough to be read at a glance.

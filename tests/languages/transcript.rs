@@ -116,6 +116,16 @@ fn size() -> Parameter {
     Parameter { keyword: "SIZE".into(), value: Some("1000".into()) }
 }
 
+/// A session without TLS.
+pub(crate) fn plain_session() -> SessionFacts {
+    session(&Case::default())
+}
+
+/// A message of one line.
+pub(crate) fn plain_message() -> MessageFacts {
+    message(&Case::default())
+}
+
 fn session(case: &Case) -> SessionFacts {
     let peer = Certificate {
         subject: "CN=relay.test".into(),

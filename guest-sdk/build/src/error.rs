@@ -35,6 +35,14 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// With the words of a tool made readable.
+    pub(crate) fn reworded(self, reword: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Tool { tool, output } => Self::Tool { tool, output: reword(&output) },
+            other => other,
+        }
+    }
+
     pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
         Self::File { path: path.to_owned(), detail: error.to_string() }
     }

