@@ -1,6 +1,7 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
 mod manual;
+mod notices;
 mod people;
 mod policies;
 mod receiving;

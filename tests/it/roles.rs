@@ -172,7 +172,7 @@ impl Case {
             match run.next(Duration::ZERO) {
                 Next::Finished(verdict) => {
                     let end = match &verdict.recipients[0].1 {
-                        Fate::Delivered(_) => format!("delivered {reached}"),
+                        Fate::Delivered { .. } => format!("delivered {reached}"),
                         Fate::Deferred(_) => "deferred".to_owned(),
                         Fate::Returned(failure) => format!("returned {}", failure.cause.status(true)),
                     };
@@ -221,7 +221,7 @@ fn act(peer: &str, candidate: &Candidate) -> Result<Channel, Cause> {
 
 fn settle(outcome: Result<Channel, Cause>) -> Outcome {
     match outcome {
-        Ok(_) => Outcome::Transacted { results: vec![(recipient(), Ok(Reply::new(250, None, "ok")))], transmitted: true },
+        Ok(_) => Outcome::Transacted { results: vec![(recipient(), Ok(Reply::new(250, None, "ok")))], transmitted: true, notifies: false },
         Err(cause) => Outcome::Failed(Failure::from(cause)),
     }
 }

@@ -3,6 +3,8 @@
 //! `cargo test -p secmx-tests --test peers -- --nocapture --test-threads=1`. Needs root and the packages `postfix` and `swaks`; where
 //! something is missing a test says `skipped: why`.
 
+mod clients;
+mod dovecot;
 mod postfix;
 
 use anyhow::{Context, Result, ensure};
@@ -233,7 +235,7 @@ fn r7_a_full_disk_is_said_and_heals() -> Result<()> {
     let world = World::new()?;
     let state = world.directory.path().join("state");
     fs::create_dir(&state)?;
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=330m", "tmpfs"]).arg(&state).status();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1g", "tmpfs"]).arg(&state).status();
     if !mounted.is_ok_and(|status| status.success()) {
         println!("skipped: a file system of its own needs root");
         return Ok(());
@@ -251,12 +253,17 @@ fn fill_and_heal(world: &World, state: &Path) -> Result<()> {
         world.runtime.block_on(async {
             let mut client = Client::connect(inside).await?;
             client.command("EHLO client.test").await?;
+            let reply = client.command("MAIL FROM:<ana@agency.test>").await?;
+            if !reply.starts_with("250") {
+                return Ok(reply);
+            }
+            client.command("RSET").await?;
             client.transact("ana@agency.test", &["ana@agency.test"], "Subject: s\r\n\r\nx").await
         })
     };
     ensure!(send()?.starts_with("250"), "there is room");
     let ballast = state.join("ballast");
-    fs::write(&ballast, vec![0; 100 << 20])?;
+    fs::write(&ballast, vec![0; 800 << 20])?;
     let reply = send()?;
     ensure!(reply.starts_with("452 4.3.1"), "the disk is nearly full, and the answer is {reply}");
     fs::remove_file(&ballast)?;

@@ -7,6 +7,9 @@ use crate::channel::Shortfall;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The extension by which a sender demands TLS of every hop (RFC 8689).
+pub const REQUIRETLS: &str = "REQUIRETLS";
+
 /// What went wrong, where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -77,10 +80,15 @@ impl Cause {
         matches!(self, Self::TlsNotOffered | Self::TlsRefused(_) | Self::TlsFailed(_) | Self::BelowRequirement(_))
     }
 
+    /// Whether the peer could not promise TLS for the hops behind it (RFC 8689): another exchanger may.
+    pub fn lacks_require_tls(&self) -> bool {
+        matches!(self, Self::ExtensionMissing(name) if name == REQUIRETLS)
+    }
+
     /// Whether this exchanger is now known to be unable to meet the requirement: it finished EHLO without STARTTLS, or its proof of
     /// identity fell short for good (profile, decision 7). Everything else might be different next time.
     pub fn is_proof_of_absence(&self) -> bool {
-        matches!(self, Self::TlsNotOffered | Self::BelowRequirement(_) | Self::NoExchanger | Self::NullMx)
+        matches!(self, Self::TlsNotOffered | Self::BelowRequirement(_) | Self::NoExchanger | Self::NullMx) || self.lacks_require_tls()
     }
 
     /// Enhanced status, in class 4 while the message waits and 5 once it is returned (profile, decision 8; RFC 3463; RFC 7505; RFC 8689).
@@ -96,6 +104,8 @@ impl Cause {
             Self::Protocol(_) => (5, 0),
             Self::TlsNotOffered | Self::NoSecureExchanger(_) => (7, if returned { 10 } else { 4 }),
             Self::NeedsTls(_) => (7, 10),
+            // RFC 8689, 4.2.1 and 7: X.7.30, "REQUIRETLS support required".
+            Self::ExtensionMissing(_) if self.lacks_require_tls() => (7, 30),
             Self::ExtensionMissing(_) => (6, 7),
             Self::Unwelcome(reply) | Self::Deferred(reply) | Self::Rejected(reply) => {
                 return reply.status.map_or(EnhancedStatus::new(class, 0, 0), |status| status.in_class(class));

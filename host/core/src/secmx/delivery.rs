@@ -27,6 +27,8 @@ pub enum Outcome {
         results: Vec<(Mailbox, Result<Reply, Failure>)>,
         /// Whether content went out.
         transmitted: bool,
+        /// Whether the peer took over what the sender asked to be told (RFC 3461).
+        notifies: bool,
     },
     /// None came about, and no octet of the message went out.
     Failed(Failure),
@@ -45,7 +47,12 @@ pub enum Next {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// A peer took the message.
-    Delivered(Reply),
+    Delivered {
+        /// What it said.
+        reply: Reply,
+        /// Whether it tells the sender, if the sender asked for that (RFC 3461).
+        notifies: bool,
+    },
     /// It waits for another attempt.
     Deferred(Failure),
     /// It goes back to the sender.
@@ -179,13 +186,13 @@ impl Run {
     pub fn record(&mut self, candidate: &Candidate, outcome: Outcome) {
         match outcome {
             Outcome::Failed(failure) => self.failed(candidate, failure),
-            Outcome::Transacted { results, transmitted } => {
+            Outcome::Transacted { results, transmitted, notifies } => {
                 // Nothing is settled for anybody: the next host may be in a better mood (RFC 5321, 5.1).
                 let open = |result: &Result<Reply, Failure>| result.as_ref().is_err_and(|failure| !is_final(&failure.cause));
                 let first = results.iter().find_map(|(_, result)| result.as_ref().err().cloned());
                 match first.filter(|_| !transmitted && results.iter().all(|(_, result)| open(result))) {
                     Some(failure) => self.failed(candidate, failure),
-                    None => results.into_iter().for_each(|(to, result)| self.settle(to, result)),
+                    None => results.into_iter().for_each(|(to, result)| self.settle(to, result, notifies)),
                 }
             }
         }
@@ -216,11 +223,11 @@ impl Run {
     }
 
     /// One recipient's result of a transaction. Once content went out there is no other host for it in this run (L1-4).
-    fn settle(&mut self, to: Mailbox, result: Result<Reply, Failure>) {
+    fn settle(&mut self, to: Mailbox, result: Result<Reply, Failure>, notifies: bool) {
         let Some(place) = self.waiting.iter().position(|waiting| *waiting == to) else { return };
         self.waiting.remove(place);
         let fate = match result {
-            Ok(reply) => Fate::Delivered(reply),
+            Ok(reply) => Fate::Delivered { reply, notifies },
             Err(failure) => {
                 self.evidence.push(failure.clone());
                 if is_final(&failure.cause) { Fate::Returned(failure) } else { Fate::Deferred(failure) }
@@ -250,7 +257,7 @@ impl Run {
 
 /// Whether the answer is for the message itself, so that no other host need be asked (RFC 5321, 4.2.1).
 fn is_final(cause: &Cause) -> bool {
-    matches!(cause, Cause::Rejected(_) | Cause::ExtensionMissing(_))
+    matches!(cause, Cause::Rejected(_) | Cause::ExtensionMissing(_)) && !cause.lacks_require_tls()
 }
 
 /// How much a cause tells the sender, when several hosts failed in several ways (decision 8: 5.7.5 before 5.7.10 before the rest).

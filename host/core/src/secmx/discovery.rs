@@ -2,7 +2,7 @@
 //!
 //! The answers come in as facts, with "found", "none", "denied", "unknown" and "bogus" apart; random draws are an argument.
 
-use super::exchanger::{Exchanger, ExchangerName, Source};
+use super::exchanger::{Exchanger, ExchangerName, Hop, Source};
 use crate::channel::Level;
 use crate::mail::Domain;
 use std::net::{IpAddr, SocketAddr};
@@ -172,8 +172,9 @@ pub fn literal(address: IpAddr, port: u16) -> Discovery {
     only(exchanger)
 }
 
-/// The one exchanger that the configuration names as `host:port`; `None` when it is anything else.
+/// The one exchanger that the configuration names as `host:port`, with a scheme before it or not; `None` when it is anything else.
 pub fn configured(next_hop: &str) -> Option<Discovery> {
+    let (hop, next_hop) = Hop::split(next_hop)?;
     let (name, port) = match next_hop.parse::<SocketAddr>() {
         Ok(address) => (ExchangerName::Address(address.ip()), address.port()),
         Err(_) => {
@@ -181,7 +182,7 @@ pub fn configured(next_hop: &str) -> Option<Discovery> {
             (ExchangerName::Domain(Domain::parse(host).ok()?), port.parse().ok()?)
         }
     };
-    (port != 0).then(|| only(exchanger(name, port, Source::Configured, 0)))
+    (port != 0).then(|| only(exchanger(name, port, Source::Configured(hop), 0)))
 }
 
 fn only(exchanger: Exchanger) -> Discovery {

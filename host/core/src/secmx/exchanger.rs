@@ -23,6 +23,31 @@ impl fmt::Display for ExchangerName {
     }
 }
 
+/// What a host that the operator named speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Hop {
+    /// SMTP, with STARTTLS as the role has it.
+    #[default]
+    Smtp,
+    /// SMTP over TLS from the first octet (RFC 8314, 3.3).
+    Smtps,
+    /// LMTP (RFC 2033).
+    Lmtp,
+}
+
+impl Hop {
+    /// Reads the scheme of a next hop and what stands behind it. Without a scheme it is SMTP.
+    pub fn split(next_hop: &str) -> Option<(Self, &str)> {
+        match next_hop.split_once("://") {
+            None => Some((Self::Smtp, next_hop)),
+            Some(("smtp", rest)) => Some((Self::Smtp, rest)),
+            Some(("smtps", rest)) => Some((Self::Smtps, rest)),
+            Some(("lmtp", rest)) => Some((Self::Lmtp, rest)),
+            Some(_) => None,
+        }
+    }
+}
+
 /// Where an exchanger was found (D-10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -35,7 +60,7 @@ pub enum Source {
     /// The domain's own address records (RFC 5321, 5.1).
     AddressRecord,
     /// The operator's configuration.
-    Configured,
+    Configured(Hop),
 }
 
 /// A host that may take the mail.
@@ -62,7 +87,8 @@ impl Exchanger {
         match self.source {
             Source::SecmxSrv => self.port == 465,
             Source::SmtpTlsSrv => self.port != 25,
-            Source::Mx | Source::AddressRecord | Source::Configured => false,
+            Source::Configured(hop) => hop == Hop::Smtps,
+            Source::Mx | Source::AddressRecord => false,
         }
     }
 
@@ -73,7 +99,12 @@ impl Exchanger {
 
     /// Whether the operator named it, rather than a stranger's DNS.
     pub fn is_configured(&self) -> bool {
-        self.source == Source::Configured
+        matches!(self.source, Source::Configured(_))
+    }
+
+    /// Whether it speaks LMTP.
+    pub fn is_lmtp(&self) -> bool {
+        self.source == Source::Configured(Hop::Lmtp)
     }
 
     /// What the host itself stands for: "Never plaintext to an SRV host. A published SecMX host is by definition secure" (profile,

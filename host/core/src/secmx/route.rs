@@ -5,7 +5,7 @@
 //! (L2-2), never plaintext to an SRV host (decision 2), never under a secure-only role (L2-4), and nothing at all on a bogus answer (S-3).
 
 use super::discovery::{AnswerKind, Discovery};
-use super::exchanger::{Exchanger, ExchangerName, Source};
+use super::exchanger::{Exchanger, ExchangerName};
 use crate::channel::{Level, Requirement, TlsUse};
 use crate::role::SenderRole;
 use crate::ruling::Plan;
@@ -72,7 +72,7 @@ impl Route {
             let index = usize::try_from(step.exchanger).unwrap_or(usize::MAX);
             let exchanger = discovery.exchangers.get(index).ok_or(BadPlan { exchanger: step.exchanger })?;
             // "Bogus never falls through" (decision 6).
-            if discovery.secmx == AnswerKind::Bogus && exchanger.source != Source::Configured {
+            if discovery.secmx == AnswerKind::Bogus && !exchanger.is_configured() {
                 continue;
             }
             let host = exchanger.floor().join(published_floor(exchanger, discovery));

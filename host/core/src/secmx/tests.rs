@@ -2,7 +2,7 @@
 
 use super::delivery::{Fate, Next, Outcome, Run, Verdict};
 use super::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, MxRecord, Own, SrvRecord};
-use super::exchanger::{Exchanger, ExchangerName, Source};
+use super::exchanger::{Exchanger, ExchangerName, Hop, Source};
 use super::route::{Candidate, Floors, Route};
 use crate::channel::{Level, Requirement, Shortfall, TlsUse};
 use crate::mail::{Domain, Mailbox};
@@ -186,7 +186,7 @@ fn run(plan: &Plan, discovery: &Discovery, floors: Floors, mut peer: impl FnMut(
 }
 
 fn taken() -> Outcome {
-    Outcome::Transacted { results: vec![(to(), Ok(Reply::new(250, None, "ok")))], transmitted: true }
+    Outcome::Transacted { results: vec![(to(), Ok(Reply::new(250, None, "ok")))], transmitted: true, notifies: false }
 }
 
 fn fails(cause: Cause) -> Outcome {
@@ -227,8 +227,11 @@ fn l1_4_no_fallback_after_data() {
     let discovery = found(vec![host(Source::Mx, "m.test"), host(Source::Mx, "n.test")]);
     let plan = plan(SenderRole::BestEffort, &[(0, Level::Plain), (1, Level::Plain)]);
     let lost: Failure = Cause::Broken("lost after the end of data".into()).into();
-    let (tried, verdict) =
-        run(&plan, &discovery, FREE, |_| Outcome::Transacted { results: vec![(to(), Err(lost.clone()))], transmitted: true });
+    let (tried, verdict) = run(&plan, &discovery, FREE, |_| Outcome::Transacted {
+        results: vec![(to(), Err(lost.clone()))],
+        transmitted: true,
+        notifies: false,
+    });
     assert_eq!(tried.len(), 1);
     assert_eq!(verdict.recipients, [(to(), Fate::Deferred(lost))]);
 }
@@ -241,7 +244,7 @@ fn a_530_never_bounces_the_message() {
     let needs: Failure = Cause::NeedsTls(Reply::new(530, None, "TLS")).into();
     let (tried, verdict) = run(&plan, &discovery, FREE, |candidate| match (candidate.exchanger, candidate.tls) {
         (0, TlsUse::Required) => fails(Cause::TlsFailed("alert".into())),
-        (0, _) => Outcome::Transacted { results: vec![(to(), Err(needs.clone()))], transmitted: false },
+        (0, _) => Outcome::Transacted { results: vec![(to(), Err(needs.clone()))], transmitted: false, notifies: false },
         _ => fails(Cause::Unreachable("down".into())),
     });
     assert_eq!(tried.len(), 3);
@@ -440,7 +443,7 @@ fn decision_3_the_sixth_host_gets_its_turn() {
         7 => taken(),
         _ => fails(Cause::Unreachable("down".into())),
     });
-    assert!(matches!(verdict.recipients[0].1, Fate::Delivered(_)), "{verdict:?}");
+    assert!(matches!(verdict.recipients[0].1, Fate::Delivered { .. }), "{verdict:?}");
 }
 
 /// Decision 3: after sixty seconds plaintext comes first, and no host is forgotten for it.
@@ -523,6 +526,7 @@ fn nobody_is_settled_twice() {
     let (_, verdict) = run(&plan(SenderRole::BestEffort, &[(0, Level::Plain)]), &discovery, FREE, |_| Outcome::Transacted {
         results: results.clone(),
         transmitted: true,
+        notifies: false,
     });
     assert_eq!(verdict.recipients.len(), 1);
 }
@@ -537,7 +541,7 @@ fn recipients_part_within_a_transaction() {
     let mut run = Run::new(Route::new(&plan, &discovery, FREE).expect("a good plan"), plan, &discovery, &[to(), other.clone()]);
     let Next::Try(first) = run.next(Duration::ZERO) else { panic!("something to try") };
     let results = vec![(to(), Ok(Reply::new(250, None, "ok"))), (other.clone(), Err(later.clone()))];
-    run.record(&first, Outcome::Transacted { results, transmitted: true });
+    run.record(&first, Outcome::Transacted { results, transmitted: true, notifies: false });
     let Next::Finished(verdict) = run.next(Duration::ZERO) else { panic!("nothing is left to try") };
     assert_eq!(verdict.recipients[1], (other, Fate::Deferred(later)));
 }
@@ -553,13 +557,23 @@ fn hosts_that_may_not_be_used_are_not_no_hosts() {
 #[test]
 fn a_configured_hop_has_a_port() {
     assert_eq!(names(&discovery::configured("relay.test:587").expect("valid")), ["relay.test:587"]);
-    for bad in ["relay.test:0", "192.0.2.1:0", "relay.test", "relay.test:x"] {
+    let secure = discovery::configured("smtps://relay.test:465").expect("valid");
+    assert!(secure.exchangers[0].implicit_tls() && !secure.exchangers[0].is_lmtp());
+    assert!(discovery::configured("lmtp://[::1]:24").expect("valid").exchangers[0].is_lmtp());
+    for bad in ["relay.test:0", "192.0.2.1:0", "relay.test", "relay.test:x", "http://relay.test:80"] {
         assert_eq!(discovery::configured(bad), None, "{bad}");
     }
 }
 
 fn any_source() -> impl Strategy<Value = Source> {
-    prop::sample::select(vec![Source::SecmxSrv, Source::SmtpTlsSrv, Source::Mx, Source::AddressRecord, Source::Configured])
+    prop::sample::select(vec![
+        Source::SecmxSrv,
+        Source::SmtpTlsSrv,
+        Source::Mx,
+        Source::AddressRecord,
+        Source::Configured(Hop::Smtp),
+        Source::Configured(Hop::Smtps),
+    ])
 }
 
 fn any_level() -> impl Strategy<Value = Level> {

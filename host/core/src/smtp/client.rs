@@ -1,4 +1,4 @@
-//! The sending side of an SMTP session as a value (RFC 5321, 3; RFC 3207; RFC 2920).
+//! The sending side of an SMTP session as a value (RFC 5321, 3; RFC 3207; RFC 2920; RFC 3030), and of LMTP (RFC 2033).
 //!
 //! Octets and outside events go in, effects come out. Under [`TlsUse::Required`] and [`TlsUse::Implicit`] nothing but EHLO, STARTTLS and
 //! QUIT leaves before TLS stands (L2-4), and no envelope or content leaves without a [`Cleared`] for this very channel. The states behind
@@ -10,16 +10,16 @@ mod opening;
 mod transaction;
 mod transmission;
 
-pub use config::{ClientConfig, Timeouts};
+pub use config::{ClientConfig, Protocol, Timeouts};
 pub use extensions::{Extensions, Limits};
-pub use transaction::{Outgoing, Report};
+pub use transaction::{Outgoing, Report, RequireTls};
 
-use super::content::Encoder;
 use super::reply::ReplyReader;
 use crate::channel::{Channel, Cleared, TlsUse};
 use crate::report::{Cause, Reply};
 use std::time::Duration;
 use transaction::{Transaction, untimely};
+use transmission::Sink;
 
 const QUIT: &[u8] = b"QUIT\r\n";
 
@@ -124,7 +124,7 @@ enum State {
     /// Commands of a transaction, or its end of data, are open.
     Transaction(Peer, Box<Transaction>),
     /// Content is on its way.
-    Content(Peer, Box<Transaction>, Encoder),
+    Content(Peer, Box<Transaction>, Sink),
     /// QUIT is open; nothing the peer says matters any more.
     Leaving,
     Closed,
@@ -151,7 +151,7 @@ impl ClientSession {
             Input::Octets(octets) => state.heard(octets, &config, effects),
             Input::Secured(channel) => state.secured(channel, &config, effects),
             Input::SecureFailed(text) => state.secure_failed(&text, effects),
-            Input::Transmit(cleared, outgoing) => state.transmit(cleared, outgoing, &config.timeouts, effects),
+            Input::Transmit(cleared, outgoing) => state.transmit(cleared, outgoing, &config, effects),
             Input::Body(octets) => state.body(octets, &config.timeouts, effects),
             Input::BodyEnd => state.body_ended(&config.timeouts, effects),
             Input::BodyLost(text) => state.body_lost(&text, effects),
@@ -192,7 +192,7 @@ impl State {
             Self::Hello(line, hello) => Self::hello_answered(line, hello, reply, config, effects),
             Self::StartTls(line) => Self::starttls_answered(line, reply, &config.timeouts, effects),
             Self::Transaction(peer, transaction) => Self::transaction_answered(peer, transaction, reply, &config.timeouts, effects),
-            Self::Content(..) => self.give_up(Transaction::interrupted(reply), effects),
+            Self::Content(peer, transaction, sink) => Self::content_answered(peer, transaction, sink, reply, effects),
             Self::Ready { .. } if reply.code == 421 => self.give_up(Cause::Unwelcome(reply), effects),
             Self::Ready { .. } => self.give_up(untimely(&reply, "nothing"), effects),
             Self::Securing(_) | Self::Leaving | Self::Closed => self,
@@ -281,8 +281,8 @@ impl State {
     fn replies_owed(&self) -> usize {
         match self {
             Self::Greeting(_) | Self::Hello(..) | Self::StartTls(_) => 1,
-            Self::Transaction(_, transaction) => transaction.replies_owed(),
-            Self::Ready { .. } | Self::Content(..) | Self::Securing(_) | Self::Leaving | Self::Closed => 0,
+            Self::Transaction(_, transaction) | Self::Content(_, transaction, _) => transaction.replies_owed(),
+            Self::Ready { .. } | Self::Securing(_) | Self::Leaving | Self::Closed => 0,
         }
     }
 }

@@ -170,11 +170,13 @@ impl Decoder {
     }
 }
 
-/// Writes content: CRLF lines, dots doubled at their start, and at the end CRLF "." CRLF. What goes out matches `^([^\r\n]*\r\n)*$`.
+/// Writes content as lines that end in CRLF, whatever it was: what goes out matches `^([^\r\n]*\r\n)*$`. For DATA dots are doubled at
+/// the start of lines and CRLF "." CRLF ends it; for BDAT neither is wanted (RFC 3030, 2).
 #[derive(Debug)]
 pub struct Encoder {
     at_start: bool,
     behind_cr: bool,
+    dots: bool,
 }
 
 impl Default for Encoder {
@@ -184,9 +186,14 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder at the beginning of content.
+    /// An encoder at the beginning of content for DATA.
     pub fn new() -> Self {
-        Self { at_start: true, behind_cr: false }
+        Self { at_start: true, behind_cr: false, dots: true }
+    }
+
+    /// An encoder at the beginning of content for BDAT.
+    pub fn for_chunks() -> Self {
+        Self { dots: false, ..Self::new() }
     }
 
     /// Writes a chunk of content; how it is cut does not matter.
@@ -211,7 +218,9 @@ impl Encoder {
         if !self.at_start || self.behind_cr {
             self.end_line(out);
         }
-        out.extend_from_slice(b".\r\n");
+        if self.dots {
+            out.extend_from_slice(b".\r\n");
+        }
     }
 
     fn plain(&mut self, octet: u8, out: &mut Vec<u8>) {
@@ -220,7 +229,7 @@ impl Encoder {
         }
         // RFC 5321, 4.5.2: "Before sending a line of mail text, the SMTP client checks the first character of the line. If it is a
         // period, one additional period is inserted at the beginning of the line."
-        if self.at_start && octet == b'.' {
+        if self.dots && self.at_start && octet == b'.' {
             out.push(b'.');
         }
         self.at_start = false;
@@ -323,6 +332,14 @@ mod tests {
             encoder.finish(&mut wire);
             let (_, flaw, used) = decode(&wire, 0);
             prop_assert_eq!((flaw, used), (None, Some(wire.len())));
+            let mut chunk = Vec::new();
+            let mut encoder = Encoder::for_chunks();
+            encoder.encode(first, &mut chunk);
+            encoder.encode(second, &mut chunk);
+            encoder.finish(&mut chunk);
+            let (mut decoder, mut decoded) = (Decoder::new(1000, 10_000), Vec::new());
+            decoder.chunk(&chunk, &mut decoded);
+            prop_assert_eq!((decoder.flaw(), &decoded), (None, &chunk), "in chunks");
         }
     }
 }

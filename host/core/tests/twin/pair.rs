@@ -9,7 +9,7 @@ use secmx_core::queue::QueueId;
 use secmx_core::report::Cause;
 use secmx_core::role::ReceiverRole;
 use secmx_core::ruling::{ClientCertificate, Question, Ruling, Terms};
-use secmx_core::smtp::client::{self, ClientConfig, ClientSession, Outgoing, Report};
+use secmx_core::smtp::client::{self, ClientConfig, ClientSession, Outgoing, Protocol, Report};
 use secmx_core::smtp::reply;
 use secmx_core::smtp::server::{self, Client, Refusal, ServerConfig, ServerSession};
 use std::collections::VecDeque;
@@ -106,7 +106,8 @@ impl Pair {
             record: Record::default(),
         };
         let mut effects = Vec::new();
-        let config = ClientConfig { hello: domain("us.test"), tls: setting.tls, timeouts: client::Timeouts::default() };
+        let config =
+            ClientConfig { hello: domain("us.test"), protocol: Protocol::Smtp, tls: setting.tls, timeouts: client::Timeouts::default() };
         pair.client = Some(ClientSession::open(config, &mut effects));
         pair.obey_client(effects);
         if !implicit {

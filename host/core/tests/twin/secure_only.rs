@@ -3,9 +3,9 @@
 
 use crate::liar::{Act, Handshake, Liar, secured};
 use secmx_core::channel::{Channel, Level, Requirement, TlsUse};
-use secmx_core::mail::{BodyKind, Domain, Mailbox};
+use secmx_core::mail::{Domain, Mailbox};
 use secmx_core::report::Cause;
-use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Timeouts};
+use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Protocol, Timeouts};
 use std::collections::BTreeMap;
 
 const BODY: &[u8] = b"Subject: secret\r\n\r\nsecret\r\n";
@@ -68,7 +68,8 @@ struct Run {
 impl Run {
     fn to_its_end(sender: Sender, seed: u64) -> Wire {
         let mut pending = Vec::new();
-        let config = ClientConfig { hello: Domain::parse("us.test").expect("valid"), tls: sender.tls, timeouts: Timeouts::default() };
+        let hello = Domain::parse("us.test").expect("valid");
+        let config = ClientConfig { hello, protocol: Protocol::Smtp, tls: sender.tls, timeouts: Timeouts::default() };
         let session = Some(ClientSession::open(config, &mut pending));
         let mut run = Self {
             session,
@@ -163,7 +164,7 @@ impl Run {
         let mailbox = |text: &str| Mailbox::parse(text.as_bytes(), false).expect("valid");
         let recipients = (0..=self.liar.random().below(3)).map(|at| mailbox(&format!("user{at}@x.test"))).collect();
         let reverse_path = Some(mailbox("secret@us.test"));
-        let outgoing = Outgoing { reverse_path, recipients, octets: BODY.len() as u64, body: BodyKind::SevenBit, smtputf8: false };
+        let outgoing = Outgoing { reverse_path, recipients, octets: BODY.len() as u64, ..Outgoing::default() };
         match self.sender.asks.admit(channel) {
             Ok(cleared) => self.give(Input::Transmit(cleared, outgoing)),
             Err(_) => {

@@ -6,6 +6,7 @@
 mod dns;
 mod finding;
 mod gather;
+mod hop;
 mod list;
 mod logging;
 mod paths;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use dns::Dns;
 pub use finding::{Code, Finding, Place, Position, Severity};
+pub use hop::{Inside, NextHop};
 pub use list::List;
 pub use logging::Logging;
 pub use paths::Paths;
@@ -36,7 +38,7 @@ pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use rule::{Chosen, Pattern, Rule};
 pub use send::{Accept, Outward, Profile, SecureOnly};
 pub use tls::{Acme, CertificateFiles, Tls, Trust};
-pub use value::{Network, NextHop};
+pub use value::Network;
 
 use jiff::civil::Date;
 use reader::{Reader, Section};
@@ -58,8 +60,10 @@ pub struct Config {
     pub hostname: Domain,
     /// `domains`: domains whose mail is taken from anybody and handed to `deliver_to`. Default none.
     pub domains: Vec<Domain>,
-    /// `deliver_to`: where mail for `domains` goes, `"smtp://host:port"`. Required when there are `domains`.
-    pub deliver_to: Option<NextHop>,
+    /// `deliver_to`: where mail for `domains` goes: `"smtp://host:port"`, `"smtps://…"` (TLS from the first octet) or `"lmtp://…"`; or one for
+    /// each domain, as a table such as `{ "a.example" = "lmtp://10.0.0.7:24", "*" = "smtp://10.0.0.8:25" }`. Required when there are
+    /// `domains`.
+    pub deliver_to: Option<Inside>,
     /// `postmaster`: who signs bounces. Default `postmaster@` and the host name.
     pub postmaster: Mailbox,
     /// `[paths]`.
@@ -107,8 +111,8 @@ impl Config {
 
     /// Where mail for that recipient goes when its domain is ours: `host:port`.
     pub fn inside_of(&self, to: &Mailbox) -> Option<String> {
-        let ours = to.domain().name().is_some_and(|domain| self.domains.contains(domain));
-        self.deliver_to.as_ref().filter(|_| ours).map(ToString::to_string)
+        let domain = to.domain().name().filter(|domain| self.domains.contains(domain))?;
+        self.deliver_to.as_ref()?.of(domain).map(ToString::to_string)
     }
 
     /// This gateway as the sessions of one listener present it, with that listener's limits. `mechanisms` are offered where users send from.
@@ -180,10 +184,10 @@ impl Config {
 }
 
 /// Our domains, and where their mail goes: one without the other is no use.
-fn read_inside(section: &mut Section<'_>) -> (Vec<Domain>, Option<NextHop>) {
+fn read_inside(section: &mut Section<'_>) -> (Vec<Domain>, Option<Inside>) {
     let domains: Vec<Domain> = section.or("domains", Vec::new());
     let wanted = section.raw("deliver_to").is_some();
-    let deliver_to = section.optional("deliver_to");
+    let deliver_to: Option<Inside> = section.optional("deliver_to");
     if !domains.is_empty() && !wanted {
         let message = "`deliver_to` is missing: mail for `domains` must go somewhere, such as \"smtp://exchange.internal:25\"";
         section.reader.error(section.span_of("domains"), Code::MissingKey, message);
@@ -191,6 +195,16 @@ fn read_inside(section: &mut Section<'_>) -> (Vec<Domain>, Option<NextHop>) {
     if domains.is_empty() && deliver_to.is_some() {
         let message = "`deliver_to` has no effect without `domains`: no mail is ours";
         section.reader.warn(section.span_of("deliver_to"), Code::NoEffect, message);
+    }
+    if let Some(inside) = &deliver_to {
+        let span = section.span_of("deliver_to");
+        if let Some(domain) = domains.iter().find(|domain| inside.of(domain).is_none()) {
+            let message = format!("`deliver_to` names no host for {domain}, nor for \"*\"");
+            section.reader.error(span, Code::MissingKey, message);
+        }
+        if let Some(domain) = inside.named().find(|domain| !domains.contains(domain)) {
+            section.reader.error(span, Code::Contradiction, format!("`deliver_to` names {domain}, which is not in `domains`"));
+        }
     }
     (domains, deliver_to)
 }

@@ -3,9 +3,9 @@
 //! A rule that has ended holds no more, also in a gateway that has run since before that day.
 
 use super::finding::Code;
+use super::hop::NextHop;
 use super::reader::{Refusal, Section, Setting};
 use super::tree::Node;
-use super::value::NextHop;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use secmx_core::channel::Level;
@@ -32,7 +32,7 @@ pub struct Rule {
     pub floor: Option<Level>,
     /// `expires`: the last day on which the rule holds, UTC, such as `2027-03-31`. Default none.
     pub expires: Option<Date>,
-    /// `next_hop`: `"smtp://host:port"`, which takes the mail instead of the hosts that discovery finds. Default none.
+    /// `next_hop`: `"smtp://host:port"`, or `smtps://` or `lmtp://`, which takes the mail instead of the hosts that discovery finds. Default none.
     pub next_hop: Option<NextHop>,
     /// `trust_onward`: whether that host is known to keep secure only mail secure. Default `false`.
     pub trust_onward: bool,

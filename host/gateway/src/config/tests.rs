@@ -194,7 +194,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "deliver_to = \"exchange:25\"\n",
-        "secmx.toml:1:14  error C011  `deliver_to`: expected a host such as \"smtp://exchange.internal:25\", found the string \"exchange:25\"",
+        "secmx.toml:1:14  error C011  `deliver_to`: expected a host such as \"smtp://exchange.internal:25\", \"smtps://…\" or \"lmtp://…\", found the string \"exchange:25\"",
     ),
     (
         "send.expire = 5\n",
@@ -246,6 +246,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "secmx.toml:4:12  error C011  `policy.on_error`: expected \"defer\", \"quarantine\", \"reject\" or \"accept\", found the string \"acept\"; did you mean \"accept\"?",
     ),
     ("policies.limits.memory = \"1GiB\"\n", "secmx.toml:1:26  error C011  `policies.limits.memory`: expected 64KiB to 256MiB"),
+    (
+        "domains = [\"a.test\"]\ndeliver_to = { \"b.test\" = \"lmtp://127.0.0.1\", \"*\" = \"smtp://10.0.0.7\" }\n",
+        "secmx.toml:2:14  error C024  `deliver_to` names b.test, which is not in `domains`",
+    ),
+    (
+        "domains = [\"a.test\", \"b.test\"]\ndeliver_to = { \"b.test\" = \"lmtp://127.0.0.1\" }\n",
+        "secmx.toml:2:14  error C013  `deliver_to` names no host for a.test, nor for \"*\"",
+    ),
     ("[[send.rule]]\nname = \"r\"\n", "secmx.toml:1:1  error C013  `send.rule.to` is missing"),
     (
         "[[send.rule]]\nname = \"r\"\nto = \"*govt.nz\"\n",

@@ -222,55 +222,6 @@ impl Setting for Network {
     }
 }
 
-/// A host to hand mail to, from `smtp://host:port`. Shown as `host:port`, an IPv6 address in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct NextHop {
-    /// Host name in A-labels, or IP address in brackets if it is IPv6.
-    host: String,
-    /// Port.
-    port: u16,
-}
-
-impl NextHop {
-    /// Reads `smtp://host:port`; the port is 25 when it is left out. `None` when it is anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let authority = text.strip_prefix("smtp://")?.trim_end_matches('/');
-        if let Ok(address) = authority.parse::<SocketAddr>() {
-            return (address.port() != 0).then(|| Self::at(address));
-        }
-        let bare = authority.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(authority);
-        if let Ok(address) = bare.parse::<IpAddr>() {
-            return Some(Self::at(SocketAddr::new(address, 25)));
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
-            None => (authority, 25),
-        };
-        Some(Self { host: Domain::parse(host).ok()?.as_str().to_owned(), port })
-    }
-
-    fn at(address: SocketAddr) -> Self {
-        let host = match address.ip() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        Self { host, port: address.port() }
-    }
-}
-
-impl fmt::Display for NextHop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-impl Setting for NextHop {
-    fn read(node: &Node) -> Result<Self, Refusal> {
-        let expected = "a host such as \"smtp://exchange.internal:25\"";
-        Self::parse(node.text(expected)?).ok_or_else(|| node.refuse(expected))
-    }
-}
-
 impl Setting for SenderRole {
     fn read(node: &Node) -> Result<Self, Refusal> {
         node.choice(&[("BES", Self::BestEffort), ("SOS", Self::SecureOnly)])
@@ -359,31 +310,6 @@ mod tests {
         }
         for own in ["10.0.0.0/8", "192.0.2.1", "fc00::/7", "fd00::/8", "fe80::/64", "2001:db8::/32"] {
             assert!(!Network::parse(own).expect("valid").is_too_wide(), "{own}");
-        }
-    }
-
-    #[test]
-    fn next_hops() {
-        let good = [
-            ("smtp://exchange.internal:2525", "exchange.internal:2525"),
-            ("smtp://exchange.internal", "exchange.internal:25"),
-            ("smtp://10.0.0.7:25/", "10.0.0.7:25"),
-            ("smtp://[::1]:2525", "[::1]:2525"),
-            ("smtp://[::1]", "[::1]:25"),
-        ];
-        for (text, shown) in good {
-            assert_eq!(NextHop::parse(text).map(|hop| hop.to_string()).as_deref(), Some(shown), "{text}");
-        }
-        for bad in [
-            "exchange.internal:25",
-            "smtps://x.test:465",
-            "smtp://",
-            "smtp://x.test:0",
-            "smtp://x.test:99999",
-            "smtp://a@x.test",
-            "smtp://x.test/path",
-        ] {
-            assert_eq!(NextHop::parse(bad), None, "{bad:?}");
         }
     }
 }

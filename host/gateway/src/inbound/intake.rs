@@ -2,7 +2,7 @@
 
 use super::edit;
 use crate::generation::Generation;
-use crate::sending::sending;
+use crate::sending::{demand_of, sending};
 use crate::spool::{Spool, SpoolError};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -41,7 +41,8 @@ impl Transaction<'_> {
         let mut body = vec![Bytes::from(trace)];
         body.extend(content);
         let octets = body.iter().map(|segment| segment.len() as u64).sum();
-        let sendings = recipients.iter().map(|to| (to.clone(), sending(self.generation, to, self.effects.demand, now))).collect();
+        let demand = demand_of(&self.envelope, self.effects.demand);
+        let sendings = recipients.iter().map(|to| (to.clone(), sending(self.generation, to, demand, now))).collect();
         let deliveries = split(id, now, sendings, &self.standing);
         let message = Message {
             id,

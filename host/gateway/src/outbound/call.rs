@@ -10,7 +10,7 @@ use secmx_core::channel::Channel;
 use secmx_core::report::{Cause, Event, Failure, Reply};
 use secmx_core::ruling::Ruling;
 use secmx_core::secmx::delivery::Outcome;
-use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Report};
+use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Protocol, Report, RequireTls};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +33,8 @@ pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<O
     };
     // Commands are small and wait for their replies; Nagle's algorithm would only add a delay to each.
     let _ = stream.set_nodelay(true);
-    let config = ClientConfig { hello: send.hello.clone(), tls: attempt.candidate.tls, timeouts: send.timeouts };
+    let protocol = if attempt.exchanger.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp };
+    let config = ClientConfig { hello: send.hello.clone(), protocol, tls: attempt.candidate.tls, timeouts: send.timeouts };
     let mut effects = Vec::new();
     let session = ClientSession::open(config, &mut effects);
     let stream: Option<Stream> = Some(Box::new(stream));
@@ -178,6 +179,13 @@ impl Call<'_> {
                 octets: self.job.message.octets,
                 body: envelope.body,
                 smtputf8: envelope.smtputf8,
+                require_tls: match (envelope.require_tls, self.attempt.exchanger.is_configured()) {
+                    (false, _) => RequireTls::No,
+                    // The operator answers for a host that the configuration names (profile, decision 11).
+                    (true, true) => RequireTls::IfOffered,
+                    (true, false) => RequireTls::Must,
+                },
+                dsn: envelope.dsn.clone(),
             },
         )
     }
@@ -213,7 +221,7 @@ impl Call<'_> {
         let failure =
             |cause| Failure { exchanger: Some(self.attempt.exchanger.name.to_string()), address: Some(self.address.to_string()), cause };
         let results = report.results.into_iter().map(|(to, result)| (to, result.map_err(failure))).collect();
-        Outcome::Transacted { results, transmitted: report.transmitted }
+        Outcome::Transacted { results, transmitted: report.transmitted, notifies: report.notifies }
     }
 
     fn log_delivered(&self, recipients: Vec<String>, reply: &Reply) {

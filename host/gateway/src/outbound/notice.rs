@@ -1,16 +1,17 @@
 //! Delivery status notifications (RFC 3464, RFC 6522), written with mail-builder.
 //!
 //! The human part says which exchanger failed how. A notice about secure-only mail carries its header only: what was not allowed out in
-//! the clear does not come back in full. Who gets one is decided elsewhere; nobody does for a null reverse-path (RFC 5321, 6.1).
+//! the clear does not come back in full. A sender that said so gets less, or hears of success (RFC 3461). Who gets one is decided elsewhere; nobody does for a null reverse-path (RFC 5321, 6.1).
 
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::MimePart;
+use secmx_core::mail::dsn::{OriginalRecipient, Ret};
 use secmx_core::mail::{Mailbox, trace};
 use secmx_core::queue::Message;
-use secmx_core::report::Failure;
+use secmx_core::report::{EnhancedStatus, Failure, Reply};
 use secmx_core::role::SenderRole;
 use std::fmt::Write;
 
@@ -27,6 +28,19 @@ pub(super) enum Action {
         /// When the queue lets go of it.
         until: Timestamp,
     },
+    /// Handed to a host that tells nobody more about it (`relayed`).
+    Relayed,
+    /// Handed to the store of the mailbox over LMTP (`delivered`).
+    Delivered,
+}
+
+/// What happened to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A host took the message, with this reply.
+    Taken(Reply),
+    /// Why it has not got there.
+    Failed(Failure),
 }
 
 /// One notice to one sender.
@@ -44,7 +58,7 @@ pub(super) struct Notice<'a> {
     /// What happened.
     pub(super) action: Action,
     /// To whom, and why.
-    pub(super) recipients: &'a [(Mailbox, Failure)],
+    pub(super) recipients: &'a [(Mailbox, Told)],
     /// What every exchanger said, in order.
     pub(super) evidence: &'a [Failure],
     /// The stored octets of the message, or at least its header.
@@ -59,6 +73,7 @@ impl Notice<'_> {
         let subject = match self.action {
             Action::Failed => "Undelivered mail returned to sender",
             Action::Delayed { .. } => "Mail is delayed",
+            Action::Relayed | Action::Delivered => "Mail was handed on",
         };
         let report = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
         let parts = vec![
@@ -86,11 +101,16 @@ impl Notice<'_> {
         text.push_str(match self.action {
             Action::Failed => "Your message could not be delivered to:\r\n\r\n",
             Action::Delayed { .. } => "Your message could not be delivered yet. It is still being tried for:\r\n\r\n",
+            Action::Relayed => "Your message was handed to a host that sends no notices of its own, for:\r\n\r\n",
+            Action::Delivered => "Your message was delivered to the mailbox of:\r\n\r\n",
         });
-        for (recipient, failure) in self.recipients {
-            let _ = write!(text, "  {recipient}\r\n      {failure}\r\n");
+        for (recipient, told) in self.recipients {
+            let _ = match told {
+                Told::Taken(reply) => write!(text, "  {recipient}\r\n      {}\r\n", ascii_text(&reply.to_string())),
+                Told::Failed(failure) => write!(text, "  {recipient}\r\n      {failure}\r\n"),
+            };
         }
-        if self.role == SenderRole::SecureOnly {
+        if self.role == SenderRole::SecureOnly && self.action == Action::Failed {
             text.push_str(
                 "\r\nThis mail may travel over TLS only (secure only sender), so it was not sent in the clear.\r\n\
                  For the same reason only its header is returned here.\r\n",
@@ -111,38 +131,54 @@ impl Notice<'_> {
 
     /// The part for programs (RFC 3464, 2.2 and 2.3).
     fn fields(&self) -> String {
-        let mut fields = format!(
+        let mut fields = String::new();
+        if let Some(envid) = &self.message.envelope.dsn.envid {
+            let _ = write!(fields, "Original-Envelope-Id: {}\r\n", ascii_text(envid));
+        }
+        let _ = write!(
+            fields,
             "Reporting-MTA: dns; {}\r\nX-SecMX-Queue-ID: {}\r\nArrival-Date: {}\r\n",
             self.hostname,
             self.message.id,
             trace::rfc5322_date(self.message.arrived)
         );
-        for (recipient, failure) in self.recipients {
-            let kind = if recipient.needs_utf8() { "utf-8" } else { "rfc822" };
-            let _ = write!(fields, "\r\nFinal-Recipient: {kind}; {}\r\n", ascii(recipient));
-            let _ = write!(
-                fields,
-                "Action: {}\r\nStatus: {}\r\n",
-                if self.action == Action::Failed { "failed" } else { "delayed" },
-                failure.cause.status(self.action == Action::Failed)
-            );
-            if let Some(exchanger) = &failure.exchanger {
-                let _ = write!(fields, "Remote-MTA: dns; {exchanger}\r\n");
-            }
-            match failure.cause.reply() {
-                Some(reply) => {
-                    let _ = write!(fields, "Diagnostic-Code: smtp; {}\r\n", ascii_text(&reply.to_string()));
-                }
-                None => {
-                    let _ = write!(fields, "Diagnostic-Code: X-SecMX; {}\r\n", ascii_text(&failure.cause.to_string()));
-                }
-            }
-            let _ = write!(fields, "Last-Attempt-Date: {}\r\n", trace::rfc5322_date(self.now));
-            if let Action::Delayed { until } = self.action {
-                let _ = write!(fields, "Will-Retry-Until: {}\r\n", trace::rfc5322_date(until));
-            }
+        for (recipient, told) in self.recipients {
+            self.recipient_fields(recipient, told, &mut fields);
         }
         fields
+    }
+
+    fn recipient_fields(&self, recipient: &Mailbox, told: &Told, fields: &mut String) {
+        fields.push_str("\r\n");
+        // RFC 3461, 5.2.1 (b): what ORCPT said comes back as it was.
+        if let Some(OriginalRecipient { kind, address }) = self.message.envelope.dsn.of(recipient).original {
+            let _ = write!(fields, "Original-Recipient: {kind}; {}\r\n", ascii_text(&address));
+        }
+        let kind = if recipient.needs_utf8() { "utf-8" } else { "rfc822" };
+        let _ = write!(fields, "Final-Recipient: {kind}; {}\r\n", ascii(recipient));
+        let action = match self.action {
+            Action::Failed => "failed",
+            Action::Delayed { .. } => "delayed",
+            Action::Relayed => "relayed",
+            Action::Delivered => "delivered",
+        };
+        let (status, exchanger, reply, cause) = match told {
+            Told::Taken(reply) => (reply.status.unwrap_or(EnhancedStatus::new(2, 0, 0)).in_class(2), None, Some(reply), String::new()),
+            Told::Failed(failure) => {
+                let status = failure.cause.status(self.action == Action::Failed);
+                (status, failure.exchanger.as_ref(), failure.cause.reply(), failure.cause.to_string())
+            }
+        };
+        let _ = write!(fields, "Action: {action}\r\nStatus: {status}\r\n");
+        if let Some(exchanger) = exchanger {
+            let _ = write!(fields, "Remote-MTA: dns; {exchanger}\r\n");
+        }
+        let diagnostic =
+            reply.map_or_else(|| format!("X-SecMX; {}", ascii_text(&cause)), |reply| format!("smtp; {}", ascii_text(&reply.to_string())));
+        let _ = write!(fields, "Diagnostic-Code: {diagnostic}\r\nLast-Attempt-Date: {}\r\n", trace::rfc5322_date(self.now));
+        if let Action::Delayed { until } = self.action {
+            let _ = write!(fields, "Will-Retry-Until: {}\r\n", trace::rfc5322_date(until));
+        }
     }
 
     /// The message itself, or its header.
@@ -150,7 +186,8 @@ impl Notice<'_> {
         let whole = self.role == SenderRole::BestEffort
             && self.message.octets <= WHOLE_OCTETS_MAX
             && u64::try_from(self.original.len()) == Ok(self.message.octets)
-            && self.action == Action::Failed;
+            && self.action == Action::Failed
+            && self.message.envelope.dsn.ret != Some(Ret::Hdrs);
         let (kind, octets) = if whole { ("message/rfc822", self.original) } else { ("text/rfc822-headers", header_of(self.original)) };
         let encoding = if octets.is_ascii() { "7bit" } else { "8bit" };
         // RFC 2046, 5.2.1: "No encoding other than "7bit", "8bit", or "binary" is permitted" for message/rfc822.
@@ -220,7 +257,7 @@ mod tests {
             message: &message,
             role,
             action: Action::Failed,
-            recipients: &[(mailbox(recipient), failure.clone())],
+            recipients: &[(mailbox(recipient), Told::Failed(failure.clone()))],
             evidence: &[failure],
             original: ORIGINAL,
             now: Timestamp::UNIX_EPOCH,

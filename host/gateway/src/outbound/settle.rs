@@ -2,7 +2,7 @@
 //!
 //! The notice to the sender is accepted in the same write that ends the delivery, so that a crash neither loses nor doubles it.
 
-use super::notice::{Action, Notice};
+use super::notice::{Action, Notice, Told};
 use super::worker::Job;
 use crate::sending::sending;
 use crate::spool::{NewMessage, Settlement, SpoolError};
@@ -10,16 +10,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rand::Rng;
 use secmx_core::channel::Channel;
+use secmx_core::mail::dsn::RecipientRequest;
 use secmx_core::mail::{BodyKind, Envelope, Mailbox};
-use secmx_core::queue::{Message, Origin, QueueId, Standing, split};
-use secmx_core::report::{Event, Failure};
+use secmx_core::queue::{Message, Origin, QueueId, Standing, Via, split};
+use secmx_core::report::{Event, Failure, Reply};
 use secmx_core::ruling::Demand;
 use secmx_core::secmx::delivery::{Fate, Verdict};
 use std::collections::BTreeMap;
 
-/// Recipients that are not delivered, by what becomes of them.
+/// Recipients by what became of them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Remaining {
+    /// Taken by a host that tells the sender nothing.
+    taken: Vec<(Mailbox, Reply)>,
     waiting: Vec<(Mailbox, Failure)>,
     returned: Vec<(Mailbox, Failure)>,
 }
@@ -33,15 +36,17 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
     let next = schedule.next(attempts, rand::rng().random(), job.now);
     let late = !job.delivery.warned && !remaining.waiting.is_empty() && schedule.is_late(job.message.arrived, job.now);
 
-    let mut notices = Vec::new();
-    if !remaining.returned.is_empty() {
-        notices.extend(compose(job, Action::Failed, &remaining.returned, &verdict.evidence).await);
-    }
-    let bounce = notices.first().map(|notice: &NewMessage| notice.message.id);
+    let returned = asked(job, &remaining.returned, RecipientRequest::wants_failure, Told::Failed);
+    let mut notices: Vec<NewMessage> = compose(job, Action::Failed, returned, &verdict.evidence).await.into_iter().collect();
+    let bounce = notices.first().map(|notice| notice.message.id);
     if late {
         let until = job.message.arrived.checked_add(schedule.expire).unwrap_or(Timestamp::MAX);
-        notices.extend(compose(job, Action::Delayed { until }, &remaining.waiting, &verdict.evidence).await);
+        let waiting = asked(job, &remaining.waiting, RecipientRequest::wants_delay, Told::Failed);
+        notices.extend(compose(job, Action::Delayed { until }, waiting, &verdict.evidence).await);
     }
+    let taken = asked(job, &remaining.taken, RecipientRequest::wants_success, Told::Taken);
+    let lmtp = matches!(&job.delivery.via, Via::Configured(hop) if hop.starts_with("lmtp://"));
+    notices.extend(compose(job, if lmtp { Action::Delivered } else { Action::Relayed }, taken, &[]).await);
     log(job, &remaining, next, bounce);
     let settlement = if remaining.waiting.is_empty() {
         Settlement::Finished
@@ -61,6 +66,7 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
 fn sort(recipients: Vec<(Mailbox, Fate)>, expired: bool) -> Remaining {
     recipients.into_iter().fold(Remaining::default(), |mut remaining, (to, fate)| {
         match fate {
+            Fate::Delivered { reply, notifies: false } => remaining.taken.push((to, reply)),
             Fate::Delivered { .. } => {}
             Fate::Deferred(failure) if !expired => remaining.waiting.push((to, failure)),
             Fate::Deferred(failure) | Fate::Returned(failure) => remaining.returned.push((to, failure)),
@@ -69,9 +75,20 @@ fn sort(recipients: Vec<(Mailbox, Fate)>, expired: bool) -> Remaining {
     })
 }
 
-/// The notice to the sender. `None` for a null reverse-path: "a notification … MUST NOT be sent in response to" one (RFC 5321, 6.1).
-async fn compose(job: &Job<'_>, action: Action, recipients: &[(Mailbox, Failure)], evidence: &[Failure]) -> Option<NewMessage> {
-    let to = job.message.envelope.reverse_path.as_ref()?;
+/// Those whose sender wants to be told (RFC 3461, 4.1), and what.
+fn asked<T: Clone>(
+    job: &Job<'_>,
+    recipients: &[(Mailbox, T)],
+    wants: impl Fn(&RecipientRequest) -> bool,
+    told: impl Fn(T) -> Told,
+) -> Vec<(Mailbox, Told)> {
+    let dsn = &job.message.envelope.dsn;
+    recipients.iter().filter(|(to, _)| wants(&dsn.of(to))).map(|(to, what)| (to.clone(), told(what.clone()))).collect()
+}
+
+/// The notice to the sender. `None` when there is nobody to tell of, and for a null reverse-path: "a notification … MUST NOT be sent in response to" one (RFC 5321, 6.1).
+async fn compose(job: &Job<'_>, action: Action, recipients: Vec<(Mailbox, Told)>, evidence: &[Failure]) -> Option<NewMessage> {
+    let to = job.message.envelope.reverse_path.as_ref().filter(|_| !recipients.is_empty())?;
     let config = &job.generation.config;
     // Only a message short enough to come back whole is read whole; of a longer one its header is enough.
     let original = job.courier.spool.body(job.message.id, 0, super::notice::WHOLE_OCTETS_MAX).await.unwrap_or_default();
@@ -82,7 +99,7 @@ async fn compose(job: &Job<'_>, action: Action, recipients: &[(Mailbox, Failure)
         message: &job.message,
         role: job.delivery.role,
         action,
-        recipients,
+        recipients: &recipients,
         evidence,
         original: &original,
         now: job.now,

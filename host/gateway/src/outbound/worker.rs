@@ -56,7 +56,7 @@ impl Job<'_> {
     /// What the attempt comes to for every recipient.
     async fn verdict(&self) -> Verdict {
         let Some(discovery) = self.discover().await else {
-            return self.wait(Cause::Fault("the next hop in the queue is not `host:port`".into()));
+            return self.wait(Cause::Fault("the next hop in the queue is not a host with a port".into()));
         };
         self.log_discovery(&discovery);
         let routing = match self.generation.policies.route(self.facts(&discovery)).await {
@@ -187,7 +187,7 @@ fn exchanger_facts(exchanger: &Exchanger) -> ExchangerFacts {
             Source::SmtpTlsSrv => secmx_policy::Source::SmtpTlsSrv,
             Source::Mx => secmx_policy::Source::Mx,
             Source::AddressRecord => secmx_policy::Source::AddressRecord,
-            Source::Configured => secmx_policy::Source::Configured,
+            Source::Configured(_) => secmx_policy::Source::Configured,
         },
         preference: exchanger.preference,
         dnssec_secure: exchanger.dnssec_secure,

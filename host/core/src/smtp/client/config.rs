@@ -4,11 +4,23 @@ use crate::channel::TlsUse;
 use crate::mail::Domain;
 use std::time::Duration;
 
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// SMTP (RFC 5321).
+    #[default]
+    Smtp,
+    /// LMTP (RFC 2033): LHLO for EHLO, and one reply for each recipient after the content.
+    Lmtp,
+}
+
 /// Terms of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     /// Our name in EHLO.
     pub hello: Domain,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
     /// How TLS is used.
     pub tls: TlsUse,
     /// How long to wait for each answer.

@@ -3,7 +3,7 @@
 //! Everything sent from here is EHLO, HELO, STARTTLS or QUIT, and HELO never where TLS is a must.
 
 use super::transaction::{asks_for_tls, untimely};
-use super::{ClientConfig, Effect, Extensions, Hello, Line, Peer, QUIT, State, Then, Timeouts};
+use super::{ClientConfig, Effect, Extensions, Hello, Line, Peer, Protocol, QUIT, State, Then, Timeouts};
 use crate::channel::{Channel, Level, TlsUse};
 use crate::report::{Cause, Reply};
 use crate::smtp::reply::ReplyReader;
@@ -30,9 +30,10 @@ impl State {
     }
 
     fn say_hello(line: Line, hello: Hello, config: &ClientConfig, effects: &mut Vec<Effect>) -> Self {
-        let verb = match hello {
-            Hello::Extended => "EHLO",
-            Hello::Plain => "HELO",
+        let verb = match (config.protocol, hello) {
+            (Protocol::Lmtp, _) => "LHLO",
+            (Protocol::Smtp, Hello::Extended) => "EHLO",
+            (Protocol::Smtp, Hello::Plain) => "HELO",
         };
         effects.extend([Effect::Send(format!("{verb} {}\r\n", config.hello).into_bytes()), Effect::Wait(config.timeouts.hello)]);
         Self::Hello(line, hello)
@@ -66,6 +67,8 @@ impl State {
     /// The peer refused EHLO. HELO is the way on only where TLS need not be had, since a peer without EHLO has no STARTTLS.
     fn hello_unknown(line: Line, reply: Reply, config: &ClientConfig, effects: &mut Vec<Effect>) -> Self {
         let cause = match config.tls {
+            // LMTP has no older greeting to go back to (RFC 2033, 4.1).
+            _ if config.protocol == Protocol::Lmtp => Cause::Unwelcome(reply),
             TlsUse::Offered | TlsUse::Without => return Self::say_hello(line, Hello::Plain, config, effects),
             // "Not recognized" and "not implemented" are about the verb; any other code is about us, and says nothing of TLS.
             TlsUse::Required if line.in_clear() && matches!(reply.code, 500 | 502) => Cause::TlsNotOffered,

@@ -5,6 +5,8 @@ use crate::channel::{Level, Requirement, Tls, TlsVersion};
 use crate::mail::{BodyKind, Domain, Mailbox};
 use crate::report::EnhancedStatus;
 
+mod extensions;
+
 const GREETING: &str = "220 mx.test";
 const PLAIN_OFFER: &str = "250-mx.test\r\n250 PIPELINING";
 const TLS_OFFER: &str = "250-mx.test\r\n250 STARTTLS";
@@ -28,8 +30,7 @@ fn outgoing(recipients: &[&str]) -> Outgoing {
         reverse_path: Some(mailbox("a@us.test")),
         recipients: recipients.iter().map(|recipient| mailbox(recipient)).collect(),
         octets: 100,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
+        ..Outgoing::default()
     }
 }
 
@@ -51,7 +52,11 @@ struct Dialog {
 
 impl Dialog {
     fn open(tls: TlsUse) -> Self {
-        let config = ClientConfig { hello: Domain::parse("us.test").expect("valid"), tls, timeouts: Timeouts::default() };
+        Self::open_with(Protocol::Smtp, tls)
+    }
+
+    fn open_with(protocol: Protocol, tls: TlsUse) -> Self {
+        let config = ClientConfig { hello: Domain::parse("us.test").expect("valid"), protocol, tls, timeouts: Timeouts::default() };
         let mut effects = Vec::new();
         let session = Some(ClientSession::open(config, &mut effects));
         let mut dialog = Self { session, sent: String::new(), waits: Vec::new(), effects: Vec::new() };
@@ -440,7 +445,7 @@ fn a_pipelined_transaction_goes_out_in_one_group() {
     let report = dialog.says("250 taken").report();
     let rejected = Cause::Rejected(Reply::new(550, Some(EnhancedStatus::new(5, 1, 1)), "who"));
     let results = vec![(mailbox("b@x.test"), Ok(reply(250, "taken"))), (mailbox("c@x.test"), Err(rejected))];
-    assert_eq!(report, Report { results, reusable: true, transmitted: true });
+    assert_eq!(report, Report { results, reusable: true, transmitted: true, notifies: false });
 }
 
 #[test]

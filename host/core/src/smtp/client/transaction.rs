@@ -3,15 +3,16 @@
 //! Keeps one result per recipient and decides what each reply means for whom. It never guesses: a reply that cannot be the answer to the
 //! oldest open command ends the connection, and everything that was open is deferred.
 
-use super::config::Timeouts;
+use super::config::{Protocol, Timeouts};
 use super::extensions::Extensions;
+use crate::mail::dsn::{self, DsnRequest};
 use crate::mail::{BodyKind, Mailbox, ReversePath};
-use crate::report::{Cause, EnhancedStatus, Reply};
+use crate::report::{Cause, EnhancedStatus, REQUIRETLS, Reply};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// One message to transmit. Its octets are pulled later, in chunks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outgoing {
     /// `None` is `<>`.
     pub reverse_path: ReversePath,
@@ -23,6 +24,22 @@ pub struct Outgoing {
     pub body: BodyKind,
     /// Whether the message needs SMTPUTF8 even where its addresses do not (RFC 6531, 3.2).
     pub smtputf8: bool,
+    /// Whether REQUIRETLS goes with it.
+    pub require_tls: RequireTls,
+    /// What the sender asked to be told; goes with it where the peer has DSN.
+    pub dsn: DsnRequest,
+}
+
+/// Whether a message is handed over with the wish that every later hop uses TLS (RFC 8689).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RequireTls {
+    /// Nobody asked for it.
+    #[default]
+    No,
+    /// Said where the peer knows it: a host that the operator answers for.
+    IfOffered,
+    /// RFC 8689, 4.2.1: a peer without it does not get the message.
+    Must,
 }
 
 /// How a transaction ended.
@@ -34,13 +51,15 @@ pub struct Report {
     pub reusable: bool,
     /// Whether content went out, so that no fallback is left for this message (L1-4).
     pub transmitted: bool,
+    /// Whether the peer took the DSN parameters, and with them the duty to tell the sender (RFC 3461, 5.2.1).
+    pub notifies: bool,
 }
 
 impl Report {
     /// The same cause for every recipient.
     pub(super) fn uniform(outgoing: Outgoing, cause: &Cause, reusable: bool) -> Self {
         let results = outgoing.recipients.into_iter().map(|recipient| (recipient, Err(cause.clone()))).collect();
-        Self { results, reusable, transmitted: false }
+        Self { results, reusable, transmitted: false, notifies: false }
     }
 }
 
@@ -51,7 +70,21 @@ enum Step {
     Mail,
     Recipient(usize),
     Data,
+    /// A chunk that is not the last.
+    Chunk,
+    /// The end of the content, by a dot or by the last chunk.
     EndOfData,
+    /// What became of one recipient after the end of the content (LMTP).
+    Taken(usize),
+}
+
+/// How content goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outlet {
+    /// DATA, dots doubled.
+    Data,
+    /// BDAT (RFC 3030). Only with PIPELINING: a reply to each chunk is not waited for.
+    Chunks,
 }
 
 /// What comes next.
@@ -74,6 +107,12 @@ pub(super) enum Next {
 pub(super) struct Transaction {
     outgoing: Outgoing,
     extensions: Extensions,
+    protocol: Protocol,
+    outlet: Outlet,
+    /// A chunk was refused: the peer is in no state to take anything but RSET.
+    broken_off: bool,
+    /// The end of the content was sent.
+    ended: bool,
     /// The final result of each recipient; `None` while nothing speaks against it.
     results: Vec<Option<Result<Reply, Cause>>>,
     /// Commands without a reply. All were sent when pipelining, only the first otherwise.
@@ -83,14 +122,21 @@ pub(super) struct Transaction {
 
 impl Transaction {
     /// A transaction to which there is no [`obstacle`]. `reset` says that the peer is still within an earlier one.
-    pub(super) fn new(outgoing: Outgoing, extensions: Extensions, reset: bool) -> Self {
+    pub(super) fn new(outgoing: Outgoing, extensions: Extensions, protocol: Protocol, reset: bool) -> Self {
         let recipients = outgoing.recipients.len();
+        let outlet = if extensions.chunking && extensions.pipelining { Outlet::Chunks } else { Outlet::Data };
         let mut steps = VecDeque::new();
         steps.extend(reset.then_some(Step::Reset));
         steps.push_back(Step::Mail);
         steps.extend((0..recipients).map(Step::Recipient));
-        steps.push_back(Step::Data);
-        Self { outgoing, extensions, results: vec![None; recipients], steps, transmitted: false }
+        steps.extend((outlet == Outlet::Data).then_some(Step::Data));
+        let results = vec![None; recipients];
+        Self { outgoing, extensions, protocol, outlet, broken_off: false, ended: false, results, steps, transmitted: false }
+    }
+
+    /// How content goes out.
+    pub(super) fn outlet(&self) -> Outlet {
+        self.outlet
     }
 
     /// What to send at the start: every command when the peer takes them in one group, else the first.
@@ -109,11 +155,11 @@ impl Transaction {
             Step::Reset => "RSET\r\n".to_owned(),
             Step::Mail => self.mail_command(),
             Step::Recipient(index) => match self.outgoing.recipients.get(index) {
-                Some(recipient) => format!("RCPT TO:<{recipient}>\r\n"),
+                Some(recipient) => format!("RCPT TO:<{recipient}>{}\r\n", self.recipient_parameters(recipient)),
                 None => String::new(),
             },
             Step::Data => "DATA\r\n".to_owned(),
-            Step::EndOfData => String::new(),
+            Step::Chunk | Step::EndOfData | Step::Taken(_) => String::new(),
         }
     }
 
@@ -130,8 +176,27 @@ impl Transaction {
         if needs_utf8(&self.outgoing) {
             command.push_str(" SMTPUTF8");
         }
+        if self.extensions.requiretls && self.outgoing.require_tls != RequireTls::No {
+            command.push_str(" REQUIRETLS");
+        }
+        if self.extensions.dsn {
+            let ret = self.outgoing.dsn.ret.map(|ret| format!(" RET={ret}"));
+            let envid = self.outgoing.dsn.envid.as_deref().map(|envid| format!(" ENVID={}", dsn::xtext_encode(envid)));
+            command.extend([ret, envid].into_iter().flatten());
+        }
         command.push_str("\r\n");
         command
+    }
+
+    /// What the sender asked for this recipient, where the peer can be told (RFC 3461, 5.2.1).
+    fn recipient_parameters(&self, recipient: &Mailbox) -> String {
+        if !self.extensions.dsn {
+            return String::new();
+        }
+        let request = self.outgoing.dsn.of(recipient);
+        let notify = request.notify.map(|notify| format!(" NOTIFY={notify}"));
+        let original = request.original.map(|original| format!(" ORCPT={}", original.to_value(needs_utf8(&self.outgoing))));
+        notify.into_iter().chain(original).collect()
     }
 
     /// How long the reply that is waited for may take.
@@ -140,7 +205,8 @@ impl Transaction {
             Some(Step::Reset | Step::Mail) => timeouts.mail,
             Some(Step::Recipient(_)) => timeouts.rcpt,
             Some(Step::Data) => timeouts.data,
-            Some(Step::EndOfData) | None => timeouts.end_of_data,
+            Some(Step::Chunk) => timeouts.block,
+            Some(Step::EndOfData | Step::Taken(_)) | None => timeouts.end_of_data,
         }
     }
 
@@ -156,15 +222,16 @@ impl Transaction {
             Some(Step::Mail) => "the reply to MAIL",
             Some(Step::Recipient(_)) => "the reply to RCPT",
             Some(Step::Data) => "the reply to DATA",
-            Some(Step::EndOfData) if self.transmitted => "the reply to the end of data, so the message may arrive twice",
-            Some(Step::EndOfData) => "the reply to the end of data",
+            Some(Step::Chunk) => "the reply to a chunk",
+            Some(Step::EndOfData | Step::Taken(_)) if self.transmitted => "the reply to the end of data, so the message may arrive twice",
+            Some(Step::EndOfData | Step::Taken(_)) => "the reply to the end of data",
             None => "the end of the content",
         }
     }
 
-    /// Whether only the reply to the end of data is open.
+    /// Whether only the last reply to the end of data is open.
     pub(super) fn awaits_end_of_data(&self) -> bool {
-        self.steps.front() == Some(&Step::EndOfData)
+        matches!(self.steps.front(), Some(Step::EndOfData | Step::Taken(_)))
     }
 
     /// Content is going out from now on.
@@ -172,9 +239,31 @@ impl Transaction {
         self.transmitted = true;
     }
 
-    /// The end of data was sent.
+    /// Whether the reply to a chunk is open.
+    pub(super) fn awaits_chunk(&self) -> bool {
+        self.steps.front() == Some(&Step::Chunk)
+    }
+
+    /// Whether a chunk was refused.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off
+    }
+
+    /// A chunk was sent that is not the last.
+    pub(super) fn chunk_sent(&mut self) {
+        self.steps.push_back(Step::Chunk);
+    }
+
+    /// The end of data was sent. RFC 2033, 4.2: LMTP answers it "once for each previously successful RCPT command".
     pub(super) fn data_ended(&mut self) {
-        self.steps.push_back(Step::EndOfData);
+        self.ended = true;
+        match self.protocol {
+            Protocol::Smtp => self.steps.push_back(Step::EndOfData),
+            Protocol::Lmtp => {
+                let open = self.results.iter().enumerate().filter(|(_, result)| result.is_none());
+                self.steps.extend(open.map(|(index, _)| Step::Taken(index)));
+            }
+        }
     }
 
     /// Takes the reply to the oldest open command. `in_clear` says that the session runs without TLS. Errors when the connection is of no
@@ -191,16 +280,24 @@ impl Transaction {
             Step::Mail => refusal(reply, in_clear).map_or(Ok(()), |cause| self.refuse_open(cause))?,
             Step::Recipient(index) => self.recipient_answered(index, reply, in_clear)?,
             Step::Data => return self.data_answered(reply, in_clear),
-            Step::EndOfData => {
-                self.data_taken(reply)?;
-                return Ok(Next::Over { within_transaction: false });
+            Step::Chunk => {
+                if let Some(cause) = refusal(reply, in_clear) {
+                    self.broken_off = true;
+                    self.refuse_open(cause)?;
+                }
             }
+            Step::EndOfData => self.data_taken(reply)?,
+            Step::Taken(index) => self.taken(index, reply)?,
         }
         Ok(self.advance())
     }
 
     fn advance(&mut self) -> Next {
-        if self.extensions.pipelining {
+        if self.ended && self.steps.is_empty() {
+            Next::Over { within_transaction: self.broken_off }
+        } else if self.outlet == Outlet::Chunks && self.steps.is_empty() && !self.transmitted {
+            if self.is_wanted() { Next::Content } else { Next::Over { within_transaction: true } }
+        } else if self.extensions.pipelining {
             Next::Listen
         } else if self.steps.front().is_some_and(|&step| step != Step::Mail) && !self.is_wanted() {
             Next::Over { within_transaction: true }
@@ -226,7 +323,12 @@ impl Transaction {
 
     fn data_answered(&mut self, reply: Reply, in_clear: bool) -> Result<Next, Cause> {
         if reply.code / 100 == 3 {
-            return Ok(if self.is_wanted() { Next::Content } else { Next::EmptyContent });
+            return match self.protocol {
+                _ if self.is_wanted() => Ok(Next::Content),
+                Protocol::Smtp => Ok(Next::EmptyContent),
+                // There is nobody to answer for, so there would be no reply to wait for (RFC 2033, 4.2).
+                Protocol::Lmtp => Err(untimely(&reply, "DATA for no recipient")),
+            };
         }
         // 2yz does not ask for content, so none is sent (RFC 5321, 3.3).
         let cause = refusal_of(reply, in_clear, "DATA");
@@ -244,6 +346,19 @@ impl Transaction {
                 Ok(())
             }
         }
+    }
+
+    /// LMTP: what became of one recipient.
+    fn taken(&mut self, index: usize, reply: Reply) -> Result<(), Cause> {
+        let result = match refusal(reply.clone(), false) {
+            Some(nonsense @ Cause::Protocol(_)) => return Err(nonsense),
+            Some(cause) => Err(cause),
+            None => Ok(reply),
+        };
+        if let Some(open @ None) = self.results.get_mut(index) {
+            *open = Some(result);
+        }
+        Ok(())
     }
 
     /// Gives every recipient without a result this one. Errors when the reply behind it was no refusal but nonsense.
@@ -273,7 +388,8 @@ impl Transaction {
     /// The report. `cause` is for every recipient without a result.
     pub(super) fn report(self, cause: &Cause, reusable: bool) -> Report {
         let results = self.results.into_iter().map(|result| result.unwrap_or_else(|| Err(cause.clone())));
-        Report { results: self.outgoing.recipients.into_iter().zip(results).collect(), reusable, transmitted: self.transmitted }
+        let results = self.outgoing.recipients.into_iter().zip(results).collect();
+        Report { results, reusable, transmitted: self.transmitted, notifies: self.extensions.dsn }
     }
 }
 
@@ -285,6 +401,9 @@ pub(super) fn obstacle(outgoing: &Outgoing, extensions: &Extensions) -> Option<C
     // RFC 6531, 3.2: without the extension a client "MUST NOT transmit an internationalized email address".
     if needs_utf8(outgoing) && !extensions.smtputf8 {
         return Some(Cause::ExtensionMissing("SMTPUTF8".to_owned()));
+    }
+    if outgoing.require_tls == RequireTls::Must && !extensions.requiretls {
+        return Some(Cause::ExtensionMissing(REQUIRETLS.to_owned()));
     }
     let octets_max = extensions.size_bytes_max.filter(|&max| outgoing.octets > max)?;
     let text = format!("the message has {} octets, and this host takes {octets_max} at most", outgoing.octets);
