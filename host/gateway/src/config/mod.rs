@@ -64,7 +64,8 @@ pub struct Config {
     /// each domain, as a table such as `{ "a.example" = "lmtp://10.0.0.7:24", "*" = "smtp://10.0.0.8:25" }`. Required when there are
     /// `domains`.
     pub deliver_to: Option<Inside>,
-    /// `postmaster`: who signs bounces. Default `postmaster@` and the host name.
+    /// `postmaster`: who signs bounces, and who gets mail for `<postmaster>` (RFC 5321, 4.5.1). Default `postmaster@` and the first of
+    /// `domains`, or the host name when there is none.
     pub postmaster: Mailbox,
     /// `[paths]`.
     pub paths: Paths,
@@ -160,8 +161,9 @@ impl Config {
     /// `None` only when the name of the machine is no name for a gateway, which [`machine_name`] excludes.
     fn read_all(section: &mut Section<'_>, beside: &Path) -> Option<Self> {
         let hostname = section.optional("hostname").or_else(machine_name)?;
-        let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", hostname.as_str()).ok())?;
         let (domains, deliver_to) = read_inside(section);
+        let home = domains.first().unwrap_or(&hostname).as_str();
+        let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", home).ok())?;
         Some(Self {
             domains,
             deliver_to,

@@ -51,7 +51,7 @@ fn six_lines_are_a_complete_configuration() {
     let (config, warnings) = read(SIX_LINES).expect("valid");
     assert_eq!(lines(&warnings), ["secmx.toml:4:5  warning C050  ACME is not built yet; a self-signed certificate is in use"]);
     assert_eq!(config.hostname.as_str(), "secmail.agency.example");
-    assert_eq!(config.postmaster.to_string(), "postmaster@secmail.agency.example");
+    assert_eq!(config.postmaster.to_string(), "postmaster@agency.example");
     assert_eq!(config.send.hello, config.hostname);
     let listeners: Vec<_> = config.receive.iter().map(|(name, door)| (name.as_str(), door.listen.clone(), door.role)).collect();
     let at = |text: &str| vec![text.parse().expect("an address")];

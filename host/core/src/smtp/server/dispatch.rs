@@ -186,12 +186,13 @@ impl Session {
         State::Asking(Pending::Recipient(transaction, forward_path, request))
     }
 
-    /// Mail for our own domains from anyone, mail for anyone from networks that may relay and from our own users. A local part that itself looks like an address
-    /// or a route would be read as one by somebody behind us, so it is not taken for our own domains.
+    /// Mail for our own domains and for our postmaster (RFC 5321, 4.5.1) from anyone, mail for anyone from networks that may relay and from
+    /// our own users. A local part that itself looks like an address or a route would be read as one by somebody behind us, so it is not
+    /// taken for our own domains.
     fn takes(&self, to: &Mailbox) -> bool {
         let ours = to.domain().name().is_some_and(|domain| self.config.own_domains.contains(domain));
         let tricky = to.local_part().contains(['%', '!', '@']);
-        self.client.relay || self.user.is_some() || (ours && !tricky)
+        self.client.relay || self.user.is_some() || (ours && !tricky) || *to == self.config.postmaster
     }
 
     fn data(&mut self, state: State, effects: &mut Vec<Effect>) -> State {

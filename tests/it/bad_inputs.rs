@@ -1,0 +1,208 @@
+//! Bad input on the wire, as data: `tests/cases/smtp.json`, one entry a case, against real listeners (S1, S3, S4).
+//!
+//! `send`: writes, each character U+0000..U+00FF one octet, `{{X*N}}` X repeated; between them the client waits for a reply. After the
+//! last one it closes its side, so that silence is known without waiting. `expect`: alternatives split by `|`: a reply class such as
+//! `5xx`, a code, `silence` or `close` (no reply), `+close` (and the server ends the session by itself), `250-after-real-eod` (one message
+//! is taken, and nothing in it was a command); `seq:` lists the replies in order, `/` between alternatives, `*N` repeats, `...` whatever follows.
+
+use anyhow::{Context, Result};
+use secmx_lab::client::Client;
+use secmx_tests::Rig;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Deserialize)]
+struct Case {
+    id: String,
+    setup: String,
+    send: Vec<String>,
+    expect: String,
+    #[serde(default)]
+    role: Option<String>,
+}
+
+/// The octets of one write.
+fn octets(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("{{") {
+        let (inner, after) = behind.split_once("}}").expect("closed");
+        let (what, count) = inner.rsplit_once('*').expect("X*N");
+        out.push_str(before);
+        out.push_str(&what.repeat(count.parse().expect("a number")));
+        rest = after;
+    }
+    out.push_str(rest);
+    out.chars().map(|character| u8::try_from(u32::from(character)).expect("an octet")).collect()
+}
+
+/// The first whole reply in `buffer`, taken out of it, as its code.
+fn take_reply(buffer: &mut Vec<u8>) -> Option<String> {
+    let text = String::from_utf8_lossy(buffer).into_owned();
+    let mut length = 0;
+    for line in text.split_inclusive("\r\n").filter(|line| line.ends_with("\r\n")) {
+        length += line.len();
+        if line.as_bytes().get(3) != Some(&b'-') {
+            buffer.drain(..length);
+            return Some(line.chars().take(3).collect());
+        }
+    }
+    None
+}
+
+/// One reply; `None` when the server closed, or said nothing for a while.
+async fn reply(stream: &mut TcpStream, buffer: &mut Vec<u8>, patience: Duration) -> Option<String> {
+    loop {
+        if let Some(code) = take_reply(buffer) {
+            return Some(code);
+        }
+        match tokio::time::timeout(patience, stream.read_buf(buffer)).await {
+            Ok(Ok(read)) if read > 0 => {}
+            _ => return None,
+        }
+    }
+}
+
+fn prelude(setup: &str) -> &'static [&'static str] {
+    let all = &["EHLO probe.test\r\n", "MAIL FROM:<a@probe.test>\r\n", "RCPT TO:<user@example.test>\r\n", "DATA\r\n"];
+    match setup {
+        "ehlo" => &all[..1],
+        "mail+rcpt" => &all[..3],
+        "data" | "data+headers" => all,
+        _ => &[],
+    }
+}
+
+/// Replies after the last write, and whether the server closed by itself.
+async fn play(server: SocketAddr, case: &Case) -> Result<(Vec<String>, bool)> {
+    let (mut stream, mut buffer) = (TcpStream::connect(server).await?, Vec::new());
+    if case.setup != "none" {
+        reply(&mut stream, &mut buffer, PATIENCE).await.context("no greeting")?;
+    }
+    for command in prelude(&case.setup) {
+        stream.write_all(command.as_bytes()).await?;
+        let code = reply(&mut stream, &mut buffer, PATIENCE).await.with_context(|| format!("no reply to {command}"))?;
+        anyhow::ensure!(code.starts_with(['2', '3']), "{command} was answered {code}");
+    }
+    if case.setup == "data+headers" {
+        stream.write_all(b"Subject: s\r\n\r\n").await?;
+    }
+    let (last, before) = case.send.split_last().context("nothing to send")?;
+    for step in before {
+        stream.write_all(&octets(step)).await?;
+        // Content gets no reply until its end.
+        let patience = if case.setup.starts_with("data") || step.ends_with('\r') { Duration::from_millis(20) } else { PATIENCE };
+        reply(&mut stream, &mut buffer, patience).await;
+    }
+    // A server that closed early has said what it had to say.
+    let (mut read, mut write) = stream.into_split();
+    let sending = octets(last);
+    let ends_itself = case.expect.split('|').all(|alternative| alternative.ends_with("+close"));
+    let writer = tokio::spawn(async move {
+        let _ = write.write_all(&sending).await;
+        if !ends_itself {
+            let _ = write.shutdown().await;
+        }
+        write
+    });
+    let closed =
+        tokio::time::timeout(PATIENCE, async { while read.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {} }).await.is_ok();
+    writer.abort();
+    Ok((std::iter::from_fn(|| take_reply(&mut buffer)).collect(), closed))
+}
+
+/// Whether one code is of a class.
+fn is(code: Option<&String>, wanted: &str) -> bool {
+    match (code, wanted) {
+        (None, "silence" | "close" | "no-reply") => true,
+        (None, _) => false,
+        (Some(code), class) if class.ends_with("xx") => code.starts_with(&class[..1]),
+        (Some(code), wanted) => code == wanted,
+    }
+}
+
+fn fits(expect: &str, replies: &[String]) -> bool {
+    if let Some(sequence) = expect.strip_prefix("seq:") {
+        let mut at = 0;
+        for token in sequence.split(',') {
+            if token == "..." {
+                return true;
+            }
+            let (token, count) = token.split_once('*').map_or((token, 1), |(token, count)| (token, count.parse().expect("a number")));
+            for _ in 0..count {
+                if !token.split('/').any(|wanted| is(replies.get(at), wanted)) {
+                    return false;
+                }
+                at += 1;
+            }
+        }
+        return true;
+    }
+    expect.split('|').any(|alternative| match alternative.strip_suffix("+close").unwrap_or(alternative) {
+        "250-after-real-eod" => replies.len() == 1 && is(replies.first(), "250"),
+        wanted => is(replies.first(), wanted),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_gets_the_answer_it_deserves() -> Result<()> {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../cases/smtp.json"))?;
+    let mut rig = Rig::world().await?;
+    let list = rig.state().join("recipients");
+    std::fs::write(&list, "user@example.test\npostmaster@example.test\n")?;
+    let limits = "limits = { message = \"10MiB\", per_ip = 500, connections = 500 }\n";
+    let text = rig.configuration("", &format!("[recipients]\nlist = \"{}\"\n", list.display()));
+    let text = text.replace("\"agency.test\"", "\"example.test\"").replace("role = \"BER\"\n", &format!("role = \"BER\"\n{limits}"));
+    let text = text.replace("role = \"SOR\"\n", &format!("role = \"SOR\"\n{limits}"));
+    rig.start_with(&text).await?;
+    let (public, secure) = (rig.listener("public")?, rig.listener("secure")?);
+    let mut running = JoinSet::new();
+    // Those that begin under TLS have a test of their own, where the client can do that.
+    for case in cases.iter().filter(|case| !case.setup.starts_with("tls")).cloned() {
+        let server = if case.role.as_deref() == Some("SOR") { secure } else { public };
+        running.spawn(async move { (play(server, &case).await, case) });
+    }
+    let mut bad = Vec::new();
+    let mut played = 0;
+    while let Some(outcome) = running.join_next().await {
+        let (outcome, case) = outcome?;
+        played += 1;
+        match outcome {
+            Ok((replies, closed)) if closed && fits(&case.expect, &replies) => {}
+            other => bad.push(format!("{}: expected {}, got {other:?}", case.id, case.expect)),
+        }
+    }
+    assert!(bad.is_empty(), "{} of {played}:\n{}", bad.len(), bad.join("\n"));
+    assert!(played > 120, "{played}");
+    // S3: whatever was said, nobody forged a sender, and nothing went to a stranger's domain.
+    let mut client = Client::connect(public).await?;
+    client.command("EHLO canary.test").await?;
+    client.transact("canary@probe.test", &["user@example.test"], "Subject: canary\r\n\r\nx").await?;
+    let taken = loop {
+        let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
+        if taken.iter().any(|message| message.reverse_path == "canary@probe.test") {
+            break taken;
+        }
+        tokio::task::yield_now().await;
+    };
+    let strange = |to: &String| !["user@example.test", "postmaster@example.test"].contains(&to.to_ascii_lowercase().as_str());
+    for message in &taken {
+        assert!(message.reverse_path != "boss@example.test" && !message.forward_paths.iter().any(strange), "{message:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_judge_can_say_no() {
+    let replies = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
+    assert!(fits("5xx|421+close", &replies(&["421"])) && !fits("5xx", &replies(&["250"])) && !fits("5xx", &[]));
+    assert!(fits("silence", &[]) && !fits("silence", &replies(&["500"])));
+    assert!(fits("seq:250*2,354/503", &replies(&["250", "250", "503"])) && !fits("seq:250*2,354", &replies(&["250", "354"])));
+    assert!(!fits("250-after-real-eod", &replies(&["250", "250"])), "a second reply means that content was read as a command");
+    assert_eq!(octets("a{{bc*2}}\u{ff}"), b"abcbc\xff");
+}
