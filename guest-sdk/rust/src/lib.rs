@@ -27,6 +27,7 @@ extern crate alloc;
 // What the macros expand to names this crate, also within it.
 extern crate self as secmx_guest;
 
+mod action;
 #[cfg(all(target_arch = "wasm32", not(feature = "std")))]
 mod bare;
 pub mod bindings;
@@ -34,8 +35,9 @@ mod export;
 pub mod host;
 mod ruling;
 
+pub use action::Action;
 pub use bindings::imports::secmx::policy::destination::{Answer, Destination, Exchanger, Exhausted, Source};
-pub use bindings::imports::secmx::policy::message::{Field, Message, Opacity, Part, Recipient};
+pub use bindings::imports::secmx::policy::message::{Ambiguity, Field, Message, Opacity, Part, Recipient};
 pub use bindings::imports::secmx::policy::session::{Certificate, Channel, ClientCertificate, Session};
 pub use bindings::imports::secmx::policy::types::{Address, Level, Parameter, Reason, ReceiverRole, Reply, Ruling, SenderRole, TlsVersion};
 pub use export::exported;

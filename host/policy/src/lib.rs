@@ -23,7 +23,7 @@ mod sandbox;
 mod set;
 pub mod units;
 
-pub use builtin::BUILTINS;
+pub use builtin::{BUILTINS, SHIPPED, shipped};
 pub use chain::{Greeting, Inspection, Routing};
 pub use effects::Tags;
 pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};

@@ -32,7 +32,7 @@ pub use list::List;
 pub use logging::Logging;
 pub use paths::Paths;
 pub use people::{Auth, Recipients};
-pub use policy::{Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
+pub use policy::{Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
 pub use queue::Queue;
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use rule::{Chosen, Pattern, Rule};

@@ -10,6 +10,7 @@ use super::value::Size;
 use secmx_core::role::SenderRole;
 use secmx_policy::manifest::MessageAccess;
 use serde_json::Map;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,8 +37,9 @@ pub struct Policies {
 pub struct Policy {
     /// `name`: for logs and metrics; unique, lower-case letters, digits and hyphens. Required.
     pub name: String,
-    /// `use`: path of the component, a `.wasm` file. Required.
-    pub component: PathBuf,
+    /// `use`: path of the component, a `.wasm` file, or `"builtin:NAME"` for one that is shipped: `attachments`, `classification`,
+    /// `no-secrets`, `opaque-content`. Required.
+    pub component: Component,
     /// `when`: `[policy.when]`.
     pub when: When,
     /// `mode`: `"enforce"`: what it says counts; `"shadow"`: it is asked after the answer was given, on a copy, and differences are only
@@ -117,6 +119,34 @@ pub struct Limits {
     pub memory_octets: Option<u64>,
     /// `log`: text it may log in one question; more is cut; octets here. Default `"8KiB"`.
     pub log_octets: Option<u64>,
+}
+
+/// `policy.use`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Component {
+    /// A `.wasm` file.
+    File(PathBuf),
+    /// One that is shipped with the gateway, by its name.
+    Shipped(&'static str),
+}
+
+impl Component {
+    /// Its octets. Errors when the file cannot be read.
+    pub fn octets(&self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::File(path) => std::fs::read(path),
+            Self::Shipped(name) => Ok(secmx_policy::shipped(name).unwrap_or_default().to_vec()),
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Shipped(name) => write!(f, "builtin:{name}"),
+        }
+    }
 }
 
 /// `policy.on_error`.
@@ -266,15 +296,26 @@ fn check_name(section: &Section<'_>, name: &str, names: &mut Vec<String>) -> boo
     })
 }
 
-/// The file of a component, if it is one that can be read.
-fn component(section: &mut Section<'_>, location: &str) -> Option<PathBuf> {
+/// Where a component comes from, if it can be had from there.
+fn component(section: &mut Section<'_>, location: &str) -> Option<Component> {
     let span = section.span_of("use");
+    if let Some(name) = location.strip_prefix("builtin:") {
+        let found = secmx_policy::SHIPPED.into_iter().find(|(shipped, _)| *shipped == name);
+        if found.is_none() {
+            let names: Vec<&str> = secmx_policy::SHIPPED.into_iter().map(|(name, _)| name).collect();
+            let message = format!("`policy.use`: no policy {name:?} is shipped; there are {}", names.join(", "));
+            section.reader.error(span, Code::Value, message);
+        }
+        return found.map(|(name, _)| Component::Shipped(name));
+    }
     if location.contains("://") {
-        let message = format!("`policy.use`: policies are loaded from files so far; expected the path of a .wasm file, found {location:?}");
+        let message = format!(
+            "`policy.use`: policies are loaded from files so far; expected the path of a .wasm file or builtin:NAME, found {location:?}"
+        );
         section.reader.error(span, Code::NotBuilt, message);
         return None;
     }
     let path = section.path("use")?;
     section.reader.must_open(span, &path);
-    Some(path)
+    Some(Component::File(path))
 }

@@ -7,7 +7,6 @@ use secmx_core::mail::{Domain, Mailbox};
 use secmx_policy::manifest::{Grant, Manifest, embed};
 use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource};
 use serde_json::{Value, json};
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ impl Config {
 
     fn source(&self, policy: &Policy, named: &Arc<Named>) -> Result<PolicySource> {
         let Policy { name, component, settings, grant, .. } = policy;
-        let octets = fs::read(component).with_context(|| format!("cannot read policy {name} from {}", component.display()))?;
+        let octets = component.octets().with_context(|| format!("cannot read policy {name} from {component}"))?;
         if let Some(missing) = grant.lists.iter().find(|list| !self.list.contains_key(*list)) {
             bail!("policy {name}: grant.lists names {missing:?}, and there is no [list.{missing}]");
         }

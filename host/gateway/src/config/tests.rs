@@ -235,7 +235,11 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[[policy]]\nname = \"x\"\nuse = \"oci://r.test/x:1\"\n",
-        "secmx.toml:3:7  error C050  `policy.use`: policies are loaded from files so far; expected the path of a .wasm file, found \"oci://r.test/x:1\"",
+        "secmx.toml:3:7  error C050  `policy.use`: policies are loaded from files so far; expected the path of a .wasm file or builtin:NAME, found \"oci://r.test/x:1\"",
+    ),
+    (
+        "[[policy]]\nname = \"x\"\nuse = \"builtin:opaque\"\n",
+        "secmx.toml:3:7  error C011  `policy.use`: no policy \"opaque\" is shipped; there are attachments, classification, no-secrets, opaque-content",
     ),
     (
         "[[policy]]\nname = \"sos\"\nuse = \"/dev/null\"\n",
@@ -481,7 +485,7 @@ fn a_relative_path_is_relative_to_its_file() {
         .expect("written");
     let (config, _) = Config::load_with(Some(&path), std::iter::empty(), day("2026-11-23")).expect("valid");
     assert_eq!(config.paths.state, folder.path().join("secmx-state"));
-    assert_eq!(config.policy[0].component, folder.path().join("p.wasm"));
+    assert_eq!(config.policy[0].component, Component::File(folder.path().join("p.wasm")));
     let settings = serde_json::Value::Object(config.policy[0].settings.clone());
     assert_eq!(settings, serde_json::json!({ "words": ["a"], "until": "2027-01-01", "n": 1.5 }));
 }
@@ -492,4 +496,15 @@ fn what_a_running_gateway_cannot_take_over() {
     assert_eq!(old.needs_restart(&good(&SIX_LINES.replace("agency.example\"]", "other.example\"]"))), None);
     assert_eq!(old.needs_restart(&good(&SIX_LINES.replace("203.0.113.6:25", "203.0.113.7:25"))), Some("receive.NAME.listen"));
     assert_eq!(old.needs_restart(&good(&format!("paths.state = \"x\"\n{SIX_LINES}"))), Some("paths.state"));
+}
+
+#[test]
+fn a_shipped_policy_is_used_by_its_name() {
+    let config = good(&format!(
+        "{SIX_LINES}[[policy]]\nname = \"opaque\"\nuse = \"builtin:opaque-content\"\nsettings = {{ action = \"reject\" }}\n"
+    ));
+    assert_eq!(config.policy[0].component, Component::Shipped("opaque-content"));
+    let sources = config.policy_sources().expect("it is there");
+    assert_eq!((sources[0].name.as_str(), sources[0].settings.as_str()), ("opaque", "{\"action\":\"reject\"}"));
+    assert!(sources[0].component.starts_with(b"\0asm"));
 }

@@ -80,10 +80,12 @@ impl HostMessage for State {
     }
 
     fn ambiguities(&mut self, _: Resource<Message>) -> Result<Vec<Ambiguity>> {
+        self.may_see(MessageAccess::Body, "ambiguities")?;
         Ok(self.message()?.view().ambiguities())
     }
 
     fn file_names(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<String>> {
+        self.may_see(MessageAccess::Body, "file-names")?;
         self.message()?.view().file_names(index).map(<[String]>::to_vec).ok_or_else(|| format_err!("there is no part {index}"))
     }
 

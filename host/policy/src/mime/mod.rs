@@ -23,6 +23,11 @@ use walk::Found;
 
 pub(crate) use parameters::Parameters;
 
+/// Base64, read as leniently as mail readers do.
+pub(crate) fn base64_of(octets: &[u8]) -> Vec<u8> {
+    decode::base64(octets, &mut decode::Malformed::default())
+}
+
 /// A message, taken apart.
 #[derive(Debug, Default)]
 pub(crate) struct View(Found);

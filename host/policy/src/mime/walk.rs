@@ -167,14 +167,20 @@ impl Found {
         let is_message = matches!(kind, "message/rfc822" | "message/global" | "message/news");
         let is_tnef = within.body.starts_with(tnef::SIGNATURE);
         let is_multipart = kind.starts_with("multipart/");
+        let signed = opacity::signed_content(within.body);
         // RFC 2046, 5.2.2: a fragment of a message; the rest travels elsewhere.
         let fragment = kind == "message/partial";
-        if within.depth > DEPTH_MAX && (is_message || is_tnef || is_multipart) {
+        if within.depth > DEPTH_MAX && (is_message || is_tnef || is_multipart || signed.is_some()) {
             self.note(within.index, Ambiguity::TooDeep);
             return Inside { tasks: Vec::new(), unreadable: true };
         }
         if is_message {
             return Inside { tasks: vec![within.entity(0..within.body.len(), "text/plain")], unreadable: false };
+        }
+        if let Some(octets) = signed {
+            let form = Form::Entity { kind: "text/plain" };
+            let task = Task { octets, offset: None, parent: Some(within.index), depth: within.depth, form };
+            return Inside { tasks: vec![task], unreadable: false };
         }
         if is_tnef {
             return within.tnef(PARTS_MAX.saturating_sub(self.leaves.len()));

@@ -4,8 +4,10 @@ mod chains;
 mod guests;
 mod hostile;
 mod manifests;
+mod opaque;
 mod receivers;
 mod senders;
+mod shipped;
 
 use secmx_policy::{Observer, PolicySet, PolicySource, Runtime, RuntimeLimits};
 use std::sync::{Arc, Mutex};
