@@ -1,5 +1,6 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
+mod authors;
 mod bad_inputs;
 mod manual;
 mod notices;

@@ -2,7 +2,7 @@
 
 #[path = "../../host/policy/tests/it/guests.rs"]
 #[allow(dead_code, reason = "the guests of the policy host's own tests; some are for those alone")]
-mod guests;
+pub(crate) mod guests;
 
 use anyhow::Result;
 use guests::{ADD_FIELD, PASS, QUARANTINE, policy};

@@ -45,7 +45,7 @@ pub(crate) fn load(guest: &Guest, settings: &toml::Table, blocked: &[String]) ->
     source.limits.memory_bytes = MEMORY;
     source.limits.time = Duration::from_millis(500);
     let lists = BTreeMap::from([("blocked".to_owned(), blocked.iter().cloned().collect())]);
-    source.named = Arc::new(Named { lists, journals: ["kept".to_owned()].into() });
+    source.named = Arc::new(Named { lists, journals: ["kept".to_owned()].into(), ..Named::default() });
     PolicySet::load(runtime, vec![source])
 }
 

@@ -116,7 +116,7 @@ impl Drop for Process {
 }
 
 /// The binary that this build made. It lies beside the directory of the test's own executable.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
     let binary = profile.join("secmx");

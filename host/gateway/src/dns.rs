@@ -86,6 +86,18 @@ impl Dns {
         self.host(host).await.0
     }
 
+    /// Records of any kind in presentation form, of TXT the strings joined: what policies are answered. `Bogus` and `Unknown` stay apart.
+    pub async fn presented(&self, owner: &str, kind: &str) -> Answer<String> {
+        let Ok(kind) = kind.parse::<RecordType>() else { return Answer::Unknown(format!("no kind of record is called {kind:?}")) };
+        let owner = owner.trim_end_matches('.');
+        self.records(owner, kind, |record| match &record.data {
+            data if data.record_type() != kind => None,
+            RData::TXT(text) => Some(text.txt_data.iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect()),
+            data => Some(data.to_string()),
+        })
+        .await
+    }
+
     /// One look-up. `read` gives the datum of a record of the kind that was asked for and skips any other, such as a CNAME on the way.
     async fn records<T>(&self, owner: &str, kind: RecordType, read: impl Fn(&Record) -> Option<T>) -> Answer<T> {
         let Ok(name) = Name::from_ascii(format!("{owner}.")) else {

@@ -6,6 +6,7 @@ use crate::generation::{Current, Generation};
 use crate::inbound::{Desk, Door};
 use crate::log::Log;
 use crate::outbound::Courier;
+use crate::powers::Kept;
 use crate::published;
 use crate::spool::{LocalSpool, Spool};
 use anyhow::{Context, Result, bail};
@@ -37,9 +38,11 @@ impl Gateway {
     /// Opens the spool, loads the policies, binds the listeners, and begins. Errors leave nothing running.
     pub async fn start(config: Config, clock: Clock, log: Log) -> Result<Self> {
         let observer = log.clone();
-        let runtime = Runtime::new(RuntimeLimits::default(), Arc::new(move |event: &Event<'_>| observer.write(event)))
-            .map_err(anyhow::Error::from)
-            .context("the policy engine cannot be started")?;
+        let (kept, book) = Kept::open(&config.paths.state)?;
+        let runtime =
+            Runtime::with_book(RuntimeLimits::default(), Arc::new(move |event: &Event<'_>| observer.write(event)), Arc::clone(&book))
+                .map_err(anyhow::Error::from)
+                .context("the policy engine cannot be started")?;
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let bound = Door::bind_all(&generation.config).await?;
@@ -57,6 +60,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        gateway.tasks.spawn(kept.keep(book, gateway.stop.clone()));
         gateway.begin(bound, clock).await;
         Ok(gateway)
     }

@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use crate::dns::Dns;
+use crate::powers::Asked;
 use crate::recipients::RecipientList;
 use crate::tls::{ClientTls, Identity, ServerTls};
 use crate::users::Users;
@@ -41,11 +42,13 @@ impl Generation {
         if identities.is_empty() {
             identities.push(Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?);
         }
+        let dns = Dns::new(&config.dns)?;
+        let sources = config.policy_sources(Some(Arc::new(Asked(dns.clone()))))?;
         Ok(Self {
-            policies: PolicySet::load(runtime, config.policy_sources()?).context("policies")?,
+            policies: PolicySet::load(runtime, sources).context("policies")?,
             server_tls: ServerTls::new(&identities)?,
             client_tls: ClientTls::new(&config.tls)?,
-            dns: Dns::new(&config.dns)?,
+            dns,
             users: users(&config)?,
             recipients: recipients(&config)?,
             config,
@@ -59,7 +62,7 @@ impl Generation {
             users(config).map(drop),
             recipients(config).map(drop),
             ClientTls::new(&config.tls).map(drop),
-            config.policy_sources().and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
+            config.policy_sources(None).and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
         ];
         findings.into_iter().filter_map(Result::err).collect()
     }

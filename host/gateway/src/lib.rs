@@ -13,6 +13,7 @@ pub mod generation;
 pub mod inbound;
 pub mod log;
 pub mod outbound;
+pub mod powers;
 pub mod published;
 mod recipients;
 mod sending;

@@ -7,7 +7,7 @@
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "secmx:policy/policy",
-    imports: { default: trappable },
+    imports: { "secmx:policy/dns.query": async | trappable, default: trappable },
     exports: { default: async },
     with: {
         "secmx:policy/session.session": crate::bindings::mark::Session,

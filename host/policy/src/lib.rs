@@ -7,6 +7,7 @@
 mod bindings;
 mod breaker;
 mod builtin;
+pub mod cases;
 mod chain;
 mod component;
 mod convert;
@@ -19,8 +20,11 @@ mod mime;
 mod occasion;
 mod opacity;
 mod policy;
+mod resolver;
 mod sandbox;
 mod set;
+mod store;
+mod trial;
 pub mod units;
 
 pub use builtin::{BUILTINS, SHIPPED, shipped};
@@ -29,5 +33,8 @@ pub use effects::Tags;
 pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};
 pub use fault::{Fault, LoadError};
 pub use occasion::{Condition, Occasion};
+pub use resolver::{Answering, Lookup, NoAnswer, Resolver};
 pub use sandbox::{Limits, Observer, Runtime, RuntimeLimits};
 pub use set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySet, PolicySource};
+pub use store::Book;
+pub use trial::{Candidate, Report, Trial, Trialled};

@@ -11,6 +11,7 @@ use crate::manifest::Grant;
 use crate::occasion::{Condition, Occasion};
 use crate::sandbox::{Limits, Runtime};
 use crate::set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySource};
+use crate::store::Book;
 use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
 use secmx_core::ruling::{Reason, Ruling};
 use std::fmt;
@@ -27,6 +28,7 @@ pub(crate) struct Identity {
     pub(crate) settings: String,
     pub(crate) named: Arc<Named>,
     pub(crate) granted: Grant,
+    pub(crate) book: Arc<Book>,
 }
 
 /// A policy that can be asked.
@@ -85,7 +87,8 @@ impl Policy {
     pub(crate) fn new(runtime: &Runtime, source: &PolicySource, loaded: Loaded, settings: String) -> Self {
         let version = loaded.manifest.as_ref().map(|manifest| manifest.policy.version.clone());
         let (name, named, granted) = (source.name.clone(), source.named.clone(), loaded.granted.clone());
-        let identity = Arc::new(Identity { name, version, settings, named, granted });
+        let book = named.book.clone().unwrap_or_else(|| Arc::clone(runtime.book()));
+        let identity = Arc::new(Identity { name, version, settings, named, granted, book });
         let limits = source.limits.clone();
         Self {
             runtime: runtime.clone(),
@@ -234,18 +237,41 @@ impl Policy {
         facts: Facts,
         call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
     ) -> Result<(T, Effects), Fault> {
-        let fault = |detail: String| self.fault(question, detail);
-        let _turn = self.runtime.turn().await.ok_or_else(|| fault("the engine is closed".into()))?;
         let subject = facts.subject();
+        let (answer, story, _) = self.perform(question, facts, call).await;
+        self.tell(&subject, story);
+        answer
+    }
+
+    /// One question on trial: the answer, what was done for it, and the instructions it took when they are counted.
+    pub(crate) async fn trial(&self, question: Question, facts: Facts) -> (Result<(Ruling, Effects), Fault>, Story, Option<u64>) {
+        self.perform(question.name(), facts, async |store| convert::ruling(self.call(store, question).await?)).await
+    }
+
+    async fn perform<T>(
+        &self,
+        question: &'static str,
+        facts: Facts,
+        call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
+    ) -> (Result<(T, Effects), Fault>, Story, Option<u64>) {
+        let fault = |detail: String| self.fault(question, detail);
+        let Some(_turn) = self.runtime.turn().await else {
+            return (Err(fault("the engine is closed".into())), Story::default(), None);
+        };
         let mut store = self.runtime.store(State::new(self.identity.clone(), facts, &self.limits), &self.limits);
         let outcome = tokio::time::timeout(self.limits.wall, call(&mut store)).await;
-        let (effects, story) = store.into_data().into_parts();
-        self.tell(&subject, story);
-        match outcome {
-            Ok(Ok(answer)) => Ok((answer, effects)),
+        let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
+        let now = store.data().now();
+        let (effects, story, writes) = store.into_data().into_parts();
+        let answer = match outcome {
+            Ok(Ok(answer)) => {
+                self.identity.book.put_down(self.name(), writes, now);
+                Ok((answer, effects))
+            }
             Ok(Err(error)) => Err(fault(describe(&error))),
             Err(_) => Err(fault(format!("no answer within {} ms", self.limits.wall.as_millis()))),
-        }
+        };
+        (answer, story, fuel)
     }
 
     /// Passes on what the policy wrote and counted.

@@ -4,6 +4,7 @@
 //! while a guest sleeps), a meter its memory. A store that was used once is thrown away.
 
 use crate::host::State;
+use crate::store::Book;
 use secmx_core::report::Event;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -36,11 +37,13 @@ pub struct RuntimeLimits {
     pub concurrent_questions: u32,
     /// The most memory that any policy may be given, octets.
     pub memory_bytes_max: usize,
+    /// Whether instructions are counted. It costs speed: for tests and measurements.
+    pub metered: bool,
 }
 
 impl Default for RuntimeLimits {
     fn default() -> Self {
-        Self { concurrent_questions: 64, memory_bytes_max: 256 << 20 }
+        Self { concurrent_questions: 64, memory_bytes_max: 256 << 20, metered: false }
     }
 }
 
@@ -74,6 +77,7 @@ struct Shared {
     observer: Arc<Observer>,
     compiled: Mutex<HashMap<[u8; 32], Component>>,
     counters: Mutex<BTreeMap<(String, String), u64>>,
+    book: Arc<Book>,
 }
 
 impl fmt::Debug for Runtime {
@@ -86,19 +90,29 @@ impl Runtime {
     /// Starts the engine. `observer` is told of every ruling, fault and line of a policy's log. Errors when the processor is not
     /// supported. When address space for a pool cannot be had, instances are made on demand, and the observer is warned.
     pub fn new(limits: RuntimeLimits, observer: Arc<Observer>) -> Result<Self> {
-        let engine = match Engine::new(&config(Some(&limits))) {
+        Self::with_book(limits, observer, Arc::default())
+    }
+
+    /// The same over what policies kept before.
+    pub fn with_book(limits: RuntimeLimits, observer: Arc<Observer>, book: Arc<Book>) -> Result<Self> {
+        let engine = match Engine::new(&config(Some(&limits), limits.metered)) {
             Ok(engine) => engine,
             Err(error) => {
                 let text = format!("policies run without a pool, which is slower: {error:#}");
                 observer(&Event::Warning { text });
-                Engine::new(&config(None))?
+                Engine::new(&config(None, limits.metered))?
             }
         };
         let mut linker = Linker::new(&engine);
         link(&mut linker)?;
         start_ticks(&engine)?;
         let turns = Semaphore::new(limits.concurrent_questions as usize);
-        Ok(Self(Arc::new(Shared { engine, linker, turns, observer, compiled: Mutex::default(), counters: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { engine, linker, turns, observer, compiled: Mutex::default(), counters: Mutex::default(), book })))
+    }
+
+    /// What policies keep, through all generations.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.0.book
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -155,6 +169,8 @@ impl Runtime {
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(HOSTCALL_OCTETS);
         store.set_max_component_handles(1_000);
+        // Without a meter there is no fuel to be set, and nobody asks.
+        let _ = store.set_fuel(u64::MAX);
         store.set_epoch_deadline(1);
         let time = limits.time;
         let mut left = time.as_millis().div_ceil(TICK.as_millis());
@@ -178,14 +194,17 @@ fn link(linker: &mut Linker<State>) -> Result<()> {
     policy::session::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
     policy::message::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
     policy::destination::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
-    policy::host::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)
+    policy::host::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::store::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)?;
+    policy::dns::add_to_linker::<_, HasSelf<_>>(linker, |state: &mut State| state)
 }
 
 /// What is on and off: what no policy needs is off, because every feature is attack surface.
-fn config(pool: Option<&RuntimeLimits>) -> Config {
+fn config(pool: Option<&RuntimeLimits>, metered: bool) -> Config {
     let mut config = Config::new();
     config.concurrency_support(false).epoch_interruption(true).max_wasm_stack(512 << 10).async_stack_size(1 << 20);
     config.wasm_memory64(false).wasm_relaxed_simd(false).wasm_tail_call(false).wasm_threads(false);
+    config.consume_fuel(metered);
     config.wasm_gc(false).gc_support(false);
     // Off, the compiler fails on components of QuickJS; QuickJS and Python also need the second.
     config.wasm_multi_memory(true).wasm_extended_const(true);
@@ -232,6 +251,13 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new(limit: usize) -> Self {
         Self { left: limit, limit }
+    }
+}
+
+impl Meter {
+    /// Octets that were taken.
+    pub(crate) fn used(&self) -> usize {
+        self.limit - self.left
     }
 }
 

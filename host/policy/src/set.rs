@@ -6,7 +6,9 @@ use crate::fault::LoadError;
 use crate::manifest::{Grant, Manifest};
 use crate::occasion::Condition;
 use crate::policy::Policy;
+use crate::resolver::Resolver;
 use crate::sandbox::{Limits, Runtime};
+use crate::store::Book;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,10 @@ pub struct Named {
     pub lists: BTreeMap<String, BTreeSet<String>>,
     /// Journals.
     pub journals: BTreeSet<String>,
+    /// Who answers DNS questions; nobody: "unavailable".
+    pub resolver: Option<Arc<dyn Resolver>>,
+    /// What policies keep; without a word that of the engine.
+    pub book: Option<Arc<Book>>,
 }
 
 /// Whether what a policy says counts.
@@ -188,7 +194,7 @@ impl PolicySet {
     }
 }
 
-fn load_one(runtime: &Runtime, source: &PolicySource) -> Result<Policy, LoadError> {
+pub(crate) fn load_one(runtime: &Runtime, source: &PolicySource) -> Result<Policy, LoadError> {
     if source.duty == Duty::Role && source.on_error == OnError::Accept {
         return Err(LoadError::AcceptsOnError(source.name.clone()));
     }

@@ -5,17 +5,17 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use secmx_core::mail::{Domain, Mailbox};
 use secmx_policy::manifest::{Grant, Manifest, embed};
-use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource};
+use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource, Resolver};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 impl Config {
     /// Everything that the policy platform has to load, the configured policies first and in order, without those that are off. Errors
-    /// name the component that cannot be read.
-    pub fn policy_sources(&self) -> Result<Vec<PolicySource>> {
+    /// name the component that cannot be read. `resolver` answers the DNS questions of policies.
+    pub fn policy_sources(&self, resolver: Option<Arc<dyn Resolver>>) -> Result<Vec<PolicySource>> {
         let lists = self.list.iter().map(|(name, list)| (name.clone(), list.members.clone())).collect();
-        let named = Arc::new(Named { lists, ..Named::default() });
+        let named = Arc::new(Named { lists, resolver, ..Named::default() });
         let asked = self.policy.iter().filter(|policy| policy.mode != Mode::Off);
         let mut sources = asked.map(|policy| self.source(policy, &named)).collect::<Result<Vec<_>>>()?;
         let best_effort =
@@ -197,7 +197,7 @@ mod tests {
         let text =
             "[send]\nsecure_wait = \"90s\"\nplaintext = \"deny\"\nsos = { accept = \"srv-only\", floor = \"domain\", max_wait = \"1h\" }\n";
         let (config, _) = Config::parse("secmx.toml", text).expect("valid");
-        let sources = config.policy_sources().expect("nothing to read");
+        let sources = config.policy_sources(None).expect("nothing to read");
         let settings: Vec<_> = sources.iter().map(|source| (source.name.as_str(), source.settings.as_str())).collect();
         let expected =
             [("bes", r#"{"plaintext":"deny","secure_wait":90}"#), ("sos", r#"{"accept":"srv-only","floor":"domain","max_wait":3600}"#)];

@@ -504,7 +504,7 @@ fn a_shipped_policy_is_used_by_its_name() {
         "{SIX_LINES}[[policy]]\nname = \"opaque\"\nuse = \"builtin:opaque-content\"\nsettings = {{ action = \"reject\" }}\n"
     ));
     assert_eq!(config.policy[0].component, Component::Shipped("opaque-content"));
-    let sources = config.policy_sources().expect("it is there");
+    let sources = config.policy_sources(None).expect("it is there");
     assert_eq!((sources[0].name.as_str(), sources[0].settings.as_str()), ("opaque", "{\"action\":\"reject\"}"));
     assert!(sources[0].component.starts_with(b"\0asm"));
 }

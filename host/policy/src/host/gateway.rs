@@ -20,6 +20,7 @@ impl Host for State {
     }
 
     fn in_list(&mut self, name: String, value: String) -> Result<bool> {
+        self.note("host.in-list", || format!("{name}, {value}"));
         if !self.identity.granted.lists.iter().any(|list| *list == name || list == "*") {
             bail!("the list `{name}` is not granted: [[policy]] grant = {{ lists = [{name:?}] }} gives it");
         }

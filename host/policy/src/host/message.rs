@@ -47,6 +47,7 @@ impl HostMessage for State {
     }
 
     fn recipients(&mut self, _: Resource<Message>) -> Result<Vec<Recipient>> {
+        self.note("message.recipients", String::new);
         self.may_see(MessageAccess::Envelope, "recipients")?;
         let facts = &self.message()?.facts;
         let parameters = facts.recipient_parameters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
@@ -55,26 +56,31 @@ impl HostMessage for State {
     }
 
     fn octets(&mut self, _: Resource<Message>) -> Result<u64> {
+        self.note("message.octets", String::new);
         self.may_see(MessageAccess::Envelope, "octets")?;
         Ok(self.message()?.facts.octets.len())
     }
 
     fn fields(&mut self, _: Resource<Message>) -> Result<Vec<Field>> {
+        self.note("message.fields", String::new);
         self.may_see(MessageAccess::Headers, "fields")?;
         Ok(self.message()?.view().fields().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect())
     }
 
     fn text(&mut self, _: Resource<Message>, name: String) -> Result<Vec<String>> {
+        self.note("message.text", || name.clone());
         self.may_see(MessageAccess::Headers, "text")?;
         Ok(self.message()?.view().text(&name))
     }
 
     fn read(&mut self, _: Resource<Message>, offset: u64, max: u32) -> Result<Vec<u8>> {
+        self.note("message.read", || format!("{offset}, {max}"));
         self.may_see(MessageAccess::Body, "read")?;
         Ok(self.message()?.facts.octets.read_at(offset, max.min(READ_MAX) as usize))
     }
 
     fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
+        self.note("message.parts", String::new);
         self.may_see(MessageAccess::Body, "parts")?;
         Ok(self.message()?.view().parts())
     }
@@ -90,6 +96,7 @@ impl HostMessage for State {
     }
 
     fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
+        self.note("message.read-part", || format!("{index}, {offset}, {max}"));
         self.may_see(MessageAccess::Body, "read-part")?;
         let message = self.message()?;
         let body = message.view().body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
@@ -99,6 +106,7 @@ impl HostMessage for State {
     }
 
     fn part_text(&mut self, _: Resource<Message>, index: u32, max: u32) -> Result<Option<String>> {
+        self.note("message.part-text", || format!("{index}, {max}"));
         self.may_see(MessageAccess::Body, "part-text")?;
         let message = self.message()?;
         let text = message.view().part_text(index).ok_or_else(|| format_err!("there is no part {index}"))?;
@@ -106,11 +114,13 @@ impl HostMessage for State {
     }
 
     fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
+        self.note("message.digest", || index.to_string());
         self.may_see(MessageAccess::Body, "digest")?;
         self.message()?.view().digest(index).ok_or_else(|| format_err!("there is no part {index}"))
     }
 
     fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
+        self.note("message.find", || needles.join(" "));
         self.may_see(MessageAccess::Body, "find")?;
         if needles.len() > 1_000 {
             bail!("more than 1,000 needles");

@@ -4,9 +4,11 @@
 //! are in the state. An `Err` from any function here ends the call and is a policy fault.
 
 mod destination;
+mod dns;
 mod gateway;
 mod message;
 mod session;
+mod store;
 
 use crate::bindings::secmx::policy::destination::Exchanger;
 use crate::bindings::secmx::policy::types;
@@ -16,6 +18,8 @@ use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::mime::View;
 use crate::policy::Identity;
 use crate::sandbox::{Limits, Meter};
+use crate::store::Writes;
+use crate::trial::Trialled;
 use secmx_core::channel::Channel;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -49,6 +53,7 @@ pub(crate) struct Facts {
     message: Option<Arc<Inspected>>,
     destination: Option<Arc<DestinationFacts>>,
     channel: Option<Channel>,
+    trial: Option<Trialled>,
 }
 
 impl Facts {
@@ -64,6 +69,11 @@ impl Facts {
         Self { destination: Some(destination), channel, ..Self::default() }
     }
 
+    /// The same, on trial.
+    pub(crate) fn on_trial(self, trial: Trialled) -> Self {
+        Self { trial: Some(trial), ..self }
+    }
+
     /// Queue id, else session id, for the log.
     pub(crate) fn subject(&self) -> String {
         let message = self.message.as_ref().map(|message| &message.facts.id);
@@ -72,12 +82,19 @@ impl Facts {
     }
 }
 
+/// Calls that are remembered.
+const CALLS_MAX: usize = 200;
+
 /// What a policy wrote and counted during one call.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     /// Severity and text.
     pub(crate) lines: Vec<(&'static str, String)>,
     pub(crate) counts: BTreeMap<String, u64>,
+    /// Calls of host functions with their arguments, on trial only.
+    pub(crate) calls: Vec<String>,
+    /// Memory that was taken, octets.
+    pub(crate) memory_bytes: usize,
     octets: usize,
 }
 
@@ -88,6 +105,7 @@ pub(crate) struct State {
     effects: Effects,
     story: Story,
     now: u64,
+    writes: Writes,
     log_bytes: usize,
     pub(crate) meter: Meter,
     wasi: Option<Wasi>,
@@ -102,12 +120,15 @@ struct Wasi {
 
 impl State {
     pub(crate) fn new(identity: Arc<Identity>, facts: Facts, limits: &Limits) -> Self {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = facts.trial.as_ref().and_then(|trial| trial.now).unwrap_or_else(clock);
         Self {
             identity,
             facts,
             effects: Effects::default(),
             story: Story::default(),
-            now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            now,
+            writes: Writes::default(),
             log_bytes: limits.log_bytes,
             meter: Meter::new(limits.memory_bytes),
             wasi: None,
@@ -115,13 +136,19 @@ impl State {
     }
 
     /// What is left after the call. What the language runtime printed becomes lines of the log.
-    pub(crate) fn into_parts(mut self) -> (Effects, Story) {
+    pub(crate) fn into_parts(mut self) -> (Effects, Story, Writes) {
+        self.story.memory_bytes = self.meter.used();
         if let Some(wasi) = self.wasi.take() {
             for line in String::from_utf8_lossy(&wasi.output.contents()).lines() {
                 self.write("info", line.to_owned());
             }
         }
-        (self.effects, self.story)
+        (self.effects, self.story, self.writes)
+    }
+
+    /// Seconds since 1970-01-01T00:00:00Z, the same during one question.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     /// Adds a line to the log, within its bounds and without control characters.
@@ -130,6 +157,14 @@ impl State {
         self.story.octets = self.story.octets.saturating_add(text.len().max(16));
         if room >= text.len().max(16) {
             self.story.lines.push((severity, text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()));
+        }
+    }
+
+    /// Remembers that a host function was called, when that is wanted.
+    fn note(&mut self, function: &str, arguments: impl FnOnce() -> String) {
+        if self.facts.trial.is_some() && self.story.calls.len() < CALLS_MAX {
+            let arguments: String = arguments().chars().take(80).collect();
+            self.story.calls.push(format!("{function}({arguments})"));
         }
     }
 

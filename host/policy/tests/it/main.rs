@@ -5,6 +5,7 @@ mod guests;
 mod hostile;
 mod manifests;
 mod opaque;
+mod powers;
 mod receivers;
 mod senders;
 mod shipped;

@@ -1,0 +1,32 @@
+//! {{NAME}}: keeps messages whose subject has one of the words in `settings.words`.
+
+use secmx_guest::{Content, Message, Ruling, Session, Setup};
+use secmx_guest::serde::Deserialize;
+
+/// The settings, as `[config]` in policy.toml has them.
+#[derive(Deserialize)]
+#[serde(crate = "secmx_guest::serde")]
+struct Settings {
+    words: Vec<String>,
+}
+
+struct {{TYPE}};
+
+secmx_guest::export!({{TYPE}}: setup, content);
+
+impl Setup for {{TYPE}} {
+    fn check() -> Result<(), String> {
+        secmx_guest::settings::<Settings>().map(|_| ())
+    }
+}
+
+impl Content for {{TYPE}} {
+    fn inspect(_: &Session, message: &Message) -> Ruling {
+        let settings: Settings = secmx_guest::settings().expect("checked when the policy was loaded");
+        let subject = message.text("Subject").join(" ").to_lowercase();
+        match settings.words.iter().find(|word| subject.contains(&word.to_lowercase())) {
+            Some(word) => Ruling::quarantine("subject.word", &format!("the subject has {word:?}")),
+            None => Ruling::Pass,
+        }
+    }
+}

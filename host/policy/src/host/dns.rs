@@ -1,0 +1,23 @@
+//! `dns`: by grant, through the gateway's resolver.
+
+use super::State;
+use crate::bindings::secmx::policy::dns::{Answer, Failure, Host};
+use crate::resolver::{Lookup, NoAnswer};
+use wasmtime::{Result, bail};
+
+impl Host for State {
+    async fn query(&mut self, name: String, kind: String) -> Result<Result<Answer, Failure>> {
+        self.note("dns.query", || format!("{name}, {kind}"));
+        if !self.identity.granted.dns.iter().any(|granted| granted == "*" || granted.eq_ignore_ascii_case(&kind)) {
+            bail!("looking up {kind} is not granted: [[policy]] grant = {{ dns = [{kind:?}] }} gives it");
+        }
+        let Some(resolver) = &self.identity.named.resolver else { return Ok(Err(Failure::Unavailable)) };
+        match resolver.look_up(&name, &kind.to_ascii_uppercase()).await {
+            Ok(Lookup { values, secure }) => Ok(Ok(Answer { values, secure })),
+            Err(NoAnswer::None) => Ok(Err(Failure::None)),
+            Err(NoAnswer::Unavailable) => Ok(Err(Failure::Unavailable)),
+            Err(NoAnswer::Bogus) => Ok(Err(Failure::Bogus)),
+            Err(NoAnswer::NotGiven(why)) => bail!("{why}"),
+        }
+    }
+}
