@@ -118,9 +118,13 @@ impl PolicySet {
     /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
     pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
         let message = Arc::new(Inspected::new(message));
-        let envelope = &message.facts.envelope;
-        let (reverse_path, recipients) = (Some(&envelope.reverse_path), envelope.recipients.as_slice());
-        let occasion = Occasion { listener: Some(&facts.listener), reverse_path, recipients, role: None };
+        let answer = self.enforced(facts, &message).await;
+        self.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
+        answer
+    }
+
+    async fn enforced(&self, facts: &SessionFacts, message: &Arc<Inspected>) -> Result<Inspection, Fault> {
+        let occasion = message.occasion(&facts.listener);
         let mut session = facts.clone();
         let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default() };
         for policy in self.asked("content", occasion) {

@@ -78,6 +78,8 @@ pub enum LoadError {
     },
     /// `on_error = "accept"` on a policy that sets a role.
     AcceptsOnError(String),
+    /// `mode = "shadow"` on a policy that answers nothing about content.
+    NoShadow(String),
     /// The settings are not a JSON object, or its `setup.check` refused them.
     Settings {
         /// Name of the policy.
@@ -103,6 +105,9 @@ impl fmt::Display for LoadError {
             Self::NoInterface(policy) => write!(f, "policy {policy}: exports none of receiver, content, sender"),
             Self::NoRole { policy, interface } => write!(f, "policy {policy}: stands for a role and does not export `{interface}`"),
             Self::AcceptsOnError(policy) => write!(f, "policy {policy}: sets a role, so on_error must not be `accept`"),
+            Self::NoShadow(policy) => {
+                write!(f, "policy {policy}: mode `shadow` is for policies that export `content`; say `enforce` or `off`")
+            }
             Self::Settings { policy, detail } => write!(f, "policy {policy}: P104 settings: {detail}"),
             Self::Fault(fault) => fault.fmt(f),
         }

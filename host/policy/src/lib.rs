@@ -23,6 +23,7 @@ mod policy;
 mod resolver;
 mod sandbox;
 mod set;
+mod shadow;
 mod store;
 mod trial;
 pub mod units;

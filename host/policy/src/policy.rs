@@ -121,6 +121,16 @@ impl Policy {
         }
     }
 
+    /// Adds one to a counter of the host about this policy.
+    pub(crate) fn count(&self, name: &str) {
+        self.runtime.count(self.name(), name.to_owned(), 1);
+    }
+
+    /// Tells the observer.
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        self.runtime.observe(event);
+    }
+
     /// Whether it is asked on this occasion.
     pub(crate) fn applies(&self, occasion: &Occasion<'_>) -> bool {
         self.when.as_ref().is_none_or(|when| when.holds(occasion))
@@ -170,6 +180,7 @@ impl Policy {
         self.runtime.observe(&Event::PolicyRuled(PolicyMoment {
             policy: self.name(),
             version: self.identity.version.as_deref(),
+            shadow: self.mode == Mode::Shadow,
             question: name,
             subject: &subject,
             ruling: ruling.name(),

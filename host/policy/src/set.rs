@@ -8,6 +8,7 @@ use crate::occasion::Condition;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::sandbox::{Limits, Runtime};
+use crate::shadow::Shadows;
 use crate::store::Book;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -115,7 +116,7 @@ impl PolicySource {
 pub struct PolicySet {
     pub(crate) chain: Vec<Policy>,
     pub(crate) roles: BTreeMap<String, Policy>,
-    pub(crate) shadows: Arc<Vec<Policy>>,
+    pub(crate) shadows: Shadows,
     load_time: Duration,
 }
 
@@ -170,7 +171,7 @@ impl PolicySet {
         let (roles, rest): (Vec<_>, Vec<_>) = policies.into_iter().partition(|policy| policy.duty == Duty::Role);
         let roles = roles.into_iter().map(|policy| (policy.name().to_owned(), policy)).collect();
         let (shadows, chain): (Vec<_>, Vec<_>) = rest.into_iter().partition(|policy| policy.mode == Mode::Shadow);
-        Ok(Self { chain, roles, shadows: Arc::new(shadows), load_time: started.elapsed() })
+        Ok(Self { chain, roles, shadows: Shadows::new(shadows), load_time: started.elapsed() })
     }
 
     /// How long loading took.
@@ -180,7 +181,7 @@ impl PolicySet {
 
     /// Whether a content policy is in force, so that a message need not be shown when there is none.
     pub fn inspects_content(&self) -> bool {
-        self.chain.iter().chain(self.shadows.iter()).any(|policy| policy.loaded.has("content"))
+        self.chain.iter().chain(self.shadows.policies()).any(|policy| policy.loaded.has("content"))
     }
 
     /// Whether there is a receiver role policy of this name.
@@ -190,7 +191,7 @@ impl PolicySet {
 
     /// All policies: those of the chain in order, then shadows, then roles.
     pub fn policies(&self) -> Vec<PolicyInfo> {
-        self.chain.iter().chain(self.shadows.iter()).chain(self.roles.values()).map(Policy::info).collect()
+        self.chain.iter().chain(self.shadows.policies()).chain(self.roles.values()).map(Policy::info).collect()
     }
 }
 
@@ -208,6 +209,9 @@ pub(crate) fn load_one(runtime: &Runtime, source: &PolicySource) -> Result<Polic
     let needed = interface_of(&source.name).filter(|_| source.duty == Duty::Role);
     if let Some(interface) = needed.filter(|interface| !loaded.has(interface)) {
         return Err(LoadError::NoRole { policy: source.name.clone(), interface });
+    }
+    if source.mode == Mode::Shadow && !loaded.has("content") {
+        return Err(LoadError::NoShadow(source.name.clone()));
     }
     let policy = Policy::new(runtime, source, loaded, Value::Object(read).to_string());
     let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|error| settings(error.to_string()))?;

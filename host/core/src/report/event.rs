@@ -125,6 +125,20 @@ pub enum Event<'a> {
         /// What went wrong.
         detail: String,
     },
+    /// A policy that has no say yet ruled another way than those in force.
+    #[serde(rename = "policy.shadow-differs")]
+    ShadowDiffers {
+        /// Policy name.
+        policy: &'a str,
+        /// Session or queue id.
+        subject: &'a str,
+        /// The ruling in force.
+        enforced: &'a str,
+        /// Its own.
+        shadow: &'a str,
+        /// Its reason code.
+        code: Option<&'a str>,
+    },
     /// Text that a policy logged.
     #[serde(rename = "policy.log")]
     PolicyLog {
@@ -271,6 +285,9 @@ pub struct PolicyMoment<'a> {
     /// Its version, when its component says one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'a str>,
+    /// Whether it has no say yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// Interface and function, such as `sender.route`.
     pub question: &'a str,
     /// Session or queue id.

@@ -42,8 +42,8 @@ pub struct Policy {
     pub component: Component,
     /// `when`: `[policy.when]`.
     pub when: When,
-    /// `mode`: `"enforce"`: what it says counts; `"shadow"`: it is asked after the answer was given, on a copy, and differences are only
-    /// counted and logged; `"off"`: it is not asked. Default `"enforce"`.
+    /// `mode`: `"enforce"`: what it says counts; `"shadow"`: it is asked about content after the
+    /// answer is known, and differences are only counted and logged; `"off"`: it is not asked. Default `"enforce"`.
     pub mode: Mode,
     /// `grant`: `[policy.grant]`.
     pub grant: Powers,

@@ -47,6 +47,7 @@ fn a_policy_moment_and_a_channel_are_flat_in_json_and_dotted_in_text() {
     let moment = Event::PolicyRuled(PolicyMoment {
         policy: "bes",
         version: None,
+        shadow: false,
         question: "sender.route",
         subject: "q1",
         ruling: "pass",

@@ -16,6 +16,7 @@ use crate::convert;
 use crate::effects::Effects;
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::mime::View;
+use crate::occasion::Occasion;
 use crate::policy::Identity;
 use crate::sandbox::{Limits, Meter};
 use crate::store::Writes;
@@ -39,6 +40,12 @@ pub(crate) struct Inspected {
 impl Inspected {
     pub(crate) fn new(facts: MessageFacts) -> Self {
         Self { facts, view: OnceLock::new() }
+    }
+
+    /// When it is asked about.
+    pub(crate) fn occasion<'a>(&'a self, listener: &'a str) -> Occasion<'a> {
+        let envelope = &self.facts.envelope;
+        Occasion { listener: Some(listener), reverse_path: Some(&envelope.reverse_path), recipients: &envelope.recipients, role: None }
     }
 
     pub(crate) fn view(&self) -> &View {

@@ -8,7 +8,7 @@ use crate::set;
 use secmx_core::channel::Level;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{Edit, Plan, Ruling, Step};
-use secmx_policy::DestinationFacts;
+use secmx_policy::{DestinationFacts, Mode, PolicySource};
 
 const SECURE_ONLY: &str = "(call $set-role (local.get $destination) (i32.const 1))";
 const BEST_EFFORT: &str = "(call $set-role (local.get $destination) (i32.const 0))";
@@ -31,6 +31,26 @@ async fn a_terminal_ruling_ends_the_chain() {
     let answer = set.content(&session(), message()).await.expect("the second is not asked");
     assert_eq!(answer.ruling.reason().map(|reason| reason.code.as_str()), Some("policy.word"));
     assert!(!log.lines().iter().any(|line| line.contains("second")));
+}
+
+/// A shadow is asked and told about, and nothing of what it does reaches the message.
+#[tokio::test]
+async fn a_shadow_has_no_say() {
+    let shadow = PolicySource { mode: Mode::Shadow, ..policy("next", "", &format!("{ADD_FIELD} {SET_TAG} {QUARANTINE}")) };
+    let same = PolicySource { mode: Mode::Shadow, ..policy("same", "", PASS) };
+    let (set, log) = set(vec![policy("live", "", PASS), shadow, same]);
+    let inspection = set.content(&session(), message()).await.expect("an answer");
+    assert_eq!((inspection.ruling, inspection.effects.edits.len(), inspection.effects.tags.len()), (Ruling::Pass, 0, 0));
+    let told = |policy: &str, event: &str| log.lines().into_iter().find(|line| line.contains(policy) && line.contains(event));
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while told("\"same\"", "policy.ruled").is_none() {
+        assert!(std::time::Instant::now() < patience, "{:?}", log.lines());
+        tokio::task::yield_now().await;
+    }
+    let differs = told("\"next\"", "policy.shadow-differs").expect("it differed");
+    assert!(differs.contains(r#""enforced":"pass","shadow":"quarantine","code":"policy.word""#), "{differs}");
+    assert!(told("\"next\"", "policy.ruled").is_some_and(|line| line.contains(r#""shadow":true"#)));
+    assert!(told("\"same\"", "policy.shadow-differs").is_none());
 }
 
 /// A fault in a chain is a fault of the question: what came before it does not count either.
