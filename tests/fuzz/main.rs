@@ -1,0 +1,76 @@
+//! Fuzz targets as plain functions (S12): what strangers send us, mutated from a corpus of the cases we know.
+//!
+//! `cargo test` gives each target two seconds; `SECMX_FUZZ_SECONDS=3600 cargo test -p secmx-tests --test fuzz` gives each an hour, with
+//! `SECMX_FUZZ_SEED` where another run began. A failure prints target, seed and octets; add the octets to `tests/cases/smtp.json`.
+
+mod mutate;
+mod targets;
+
+use mutate::Mutator;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Runs one target on mutants until its time is over.
+fn run(name: &str, target: impl Fn(&[u8], &mut Mutator)) {
+    let time = Duration::from_secs(setting("SECMX_FUZZ_SECONDS", 2));
+    let (first, began) = (setting("SECMX_FUZZ_SEED", 0), Instant::now());
+    let mut seed = first;
+    while began.elapsed() < time {
+        let mut mutator = Mutator::new(seed);
+        let input = mutator.input();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(&input, &mut mutator))) {
+            eprintln!("{name}, SECMX_FUZZ_SEED={seed}: {:?}", String::from_utf8_lossy(&input));
+            std::panic::resume_unwind(panic);
+        }
+        seed += 1;
+    }
+    println!("{name}: {} inputs in {:?}", seed - first, began.elapsed());
+}
+
+#[test]
+fn s12_commands() {
+    run("commands", targets::commands);
+}
+
+#[test]
+fn s12_server_session() {
+    run("server session", targets::server_session);
+}
+
+#[test]
+fn s12_client_session() {
+    run("client session", targets::client_session);
+}
+
+#[test]
+fn s12_replies() {
+    run("replies", targets::replies);
+}
+
+#[test]
+fn s12_content() {
+    run("content", targets::content);
+}
+
+#[test]
+fn s12_addresses() {
+    run("addresses", targets::addresses);
+}
+
+#[test]
+fn s12_configuration() {
+    run("configuration", targets::configuration);
+}
+
+/// The targets can fail: a server that took a bare LF for a line end would be found out.
+#[test]
+fn the_judge_of_the_wire_can_say_no() {
+    assert!(targets::is_lines(b"a\r\n.\r\n") && targets::is_lines(b""));
+    for bad in [&b"a\n"[..], b"a\rb\r\n", b"a", b"\r\n\r"] {
+        assert!(!targets::is_lines(bad), "{bad:?}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What must hold whatever comes in. None may panic; beyond that each says what it checks.
+
+use crate::mutate::Mutator;
+use secmx::config::Config;
+use secmx_core::channel::Level;
+use secmx_core::channel::{Channel, Requirement, Tls, TlsUse, TlsVersion};
+use secmx_core::mail::dsn::OriginalRecipient;
+use secmx_core::mail::{Domain, MailDomain, Mailbox};
+use secmx_core::queue::QueueId;
+use secmx_core::role::ReceiverRole;
+use secmx_core::ruling::{Question, Ruling, Terms};
+use secmx_core::smtp::client::{self, ClientConfig, ClientSession, Outgoing, Protocol};
+use secmx_core::smtp::command::Command;
+use secmx_core::smtp::content::{Decoder, Encoder};
+use secmx_core::smtp::reply::ReplyReader;
+use secmx_core::smtp::server::{self, Client, ServerConfig, ServerSession};
+use std::sync::Arc;
+
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).expect("valid")
+}
+
+fn mailbox(address: &str) -> Mailbox {
+    Mailbox::parse(address.as_bytes(), false).expect("valid")
+}
+
+/// `^([^\r\n]*\r\n)*$`.
+pub(crate) fn is_lines(octets: &[u8]) -> bool {
+    let text: Vec<u8> = octets.iter().map(|octet| if octet.is_ascii() { *octet } else { b'x' }).collect();
+    let text = String::from_utf8(text).expect("ASCII");
+    (text.is_empty() || text.ends_with("\r\n")) && !text.replace("\r\n", "").contains(['\r', '\n'])
+}
+
+/// A command that is understood holds nothing that could end a line of ours.
+pub(crate) fn commands(input: &[u8], _: &mut Mutator) {
+    for line in input.split(|octet| *octet == b'\n') {
+        for utf8 in [false, true] {
+            if let Ok(command) = Command::parse(line, utf8) {
+                let shown = format!("{command:?}");
+                assert!(!shown.contains(['\r', '\n', '\0']), "{shown}");
+            }
+        }
+    }
+}
+
+/// What a server said, took and stored.
+#[derive(Debug, Default, PartialEq)]
+struct Heard {
+    replies: Vec<String>,
+    taken: Vec<(String, Vec<u8>)>,
+}
+
+/// A server whose policies pass everything, fed with these segments.
+fn serve(segments: &[&[u8]]) -> Heard {
+    let config = ServerConfig {
+        hostname: domain("mx.test"),
+        own_domains: vec![domain("example.test")],
+        postmaster: mailbox("postmaster@example.test"),
+        mechanisms: Vec::new(),
+        strict_header: false,
+        limits: server::Limits::default(),
+    };
+    let client = Client { address: [192, 0, 2, 1].into(), relay: false };
+    let (mut heard, mut kept, mut effects) = (Heard::default(), Vec::new(), Vec::new());
+    let mut session = ServerSession::open(Arc::new(config), client, Channel::plain(), &mut effects);
+    let mut segments = segments.iter();
+    loop {
+        let mut answer = None;
+        for effect in std::mem::take(&mut effects) {
+            match effect {
+                server::Effect::Reply(reply) => heard.replies.push(reply.to_string()),
+                server::Effect::Ask(Question::Greet) => {
+                    let terms = Terms { role: ReceiverRole::BestEffort, ..Terms::default() };
+                    answer = Some(server::Input::Greeted(terms, Ruling::Pass));
+                }
+                server::Effect::Ask(_) => answer = Some(server::Input::Ruled(Ruling::Pass)),
+                server::Effect::Secure(_) => answer = Some(server::Input::SecureFailed),
+                server::Effect::Authenticate(_) => answer = Some(server::Input::Closed),
+                server::Effect::Store(octets) => kept.extend(octets),
+                server::Effect::Discard => kept.clear(),
+                server::Effect::Commit { envelope, .. } => {
+                    let to: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
+                    heard.taken.push((to.join(","), std::mem::take(&mut kept)));
+                    answer = Some(server::Input::Stored(Ok(QueueId::new(1, 1))));
+                }
+                server::Effect::Close => return heard,
+                server::Effect::Introduced(_) | server::Effect::Dropped(_) | server::Effect::Wait(_) => {}
+            }
+        }
+        let input = match answer {
+            Some(answer) => answer,
+            None => match segments.next() {
+                Some(segment) => server::Input::Octets(segment),
+                None => return heard,
+            },
+        };
+        session = session.handle(input, &mut effects);
+    }
+}
+
+/// S2, S3, S4: however the octets are cut, the same is said and taken; what is taken is lines, for our own domain.
+pub(crate) fn server_session(input: &[u8], mutator: &mut Mutator) {
+    let whole = serve(&[input]);
+    let cut = serve(&mutator.segments(input));
+    assert_eq!(whole, cut, "it matters where the octets were cut");
+    for (to, content) in &whole.taken {
+        assert!(is_lines(content), "{content:?}");
+        let ours = |to: &str| to.to_ascii_lowercase().ends_with("@example.test");
+        assert!(!to.is_empty() && to.split(',').all(ours), "taken for {to}");
+    }
+}
+
+/// L2-4: whatever a peer says, nothing but EHLO, STARTTLS and QUIT leaves before TLS; and the content that leaves is ended once.
+pub(crate) fn client_session(input: &[u8], mutator: &mut Mutator) {
+    let tls = Tls { version: TlsVersion::V13, cipher: String::new(), group: String::new(), server_name: None, peer: None, doubt: None };
+    let use_of_tls = [TlsUse::Required, TlsUse::Without][mutator.below(2)];
+    let config =
+        ClientConfig { hello: domain("us.test"), protocol: Protocol::Smtp, tls: use_of_tls, timeouts: client::Timeouts::default() };
+    let (mut effects, mut clear, mut secured, mut transmitted) = (Vec::new(), Vec::new(), false, false);
+    let mut session = ClientSession::open(config, &mut effects);
+    let content = &input[..input.len().min(64)];
+    let script = [&b"220 mx.test\r\n250-mx.test\r\n250 STARTTLS\r\n220 go\r\n"[..], input].concat();
+    let said = if mutator.below(2) == 0 { input } else { &script };
+    let mut segments = mutator.segments(said).into_iter();
+    loop {
+        let mut answer = None;
+        for effect in std::mem::take(&mut effects) {
+            match effect {
+                client::Effect::Send(octets) if !secured => clear.extend(octets),
+                client::Effect::Secure => {
+                    secured = true;
+                    answer = Some(client::Input::Secured(Channel::secured(Level::Host, tls.clone())));
+                }
+                client::Effect::Ready { channel, .. } if !transmitted => {
+                    transmitted = true;
+                    let cleared = Requirement::NONE.admit(&channel).expect("anything will do");
+                    let recipients = vec![mailbox("b@x.test")];
+                    answer = Some(client::Input::Transmit(cleared, Outgoing { recipients, octets: 64, ..Outgoing::default() }));
+                }
+                client::Effect::WantBody => answer = Some(client::Input::BodyEnd),
+                client::Effect::Close => {
+                    assert!(use_of_tls != TlsUse::Required || only_opening(&clear), "{}", String::from_utf8_lossy(&clear));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let input = match answer {
+            Some(client::Input::BodyEnd) => {
+                session = session.handle(client::Input::Body(content), &mut effects);
+                effects.retain(|effect| *effect != client::Effect::WantBody);
+                client::Input::BodyEnd
+            }
+            Some(answer) => answer,
+            None => segments.next().map_or_else(|| client::Input::Closed("the end".to_owned()), client::Input::Octets),
+        };
+        session = session.handle(input, &mut effects);
+    }
+}
+
+fn only_opening(clear: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(clear);
+    text.split_inclusive("\r\n").all(|line| matches!(line, "EHLO us.test\r\n" | "STARTTLS\r\n" | "QUIT\r\n"))
+}
+
+/// However a reply is cut, it is the same reply or the same error, and what it says is printable.
+pub(crate) fn replies(input: &[u8], mutator: &mut Mutator) {
+    let read = |segments: &[&[u8]]| {
+        let (mut reader, mut found) = (ReplyReader::new(), Vec::new());
+        for segment in segments {
+            reader.push(segment);
+            loop {
+                match reader.next() {
+                    Ok(Some(reply)) => found.push(Ok(reply)),
+                    Ok(None) => break,
+                    Err(error) => {
+                        found.push(Err(error));
+                        return found;
+                    }
+                }
+            }
+        }
+        found
+    };
+    let whole = read(&[input]);
+    assert_eq!(whole, read(&mutator.segments(input)));
+    let printable = |text: &String| !text.chars().any(char::is_control);
+    assert!(whole.iter().flatten().all(|reply| reply.lines.iter().all(printable)));
+}
+
+/// S2: our wire is lines with one end, and what we would read from it ourselves is what was meant.
+pub(crate) fn content(input: &[u8], mutator: &mut Mutator) {
+    let encode = |segments: &[&[u8]]| {
+        let (mut encoder, mut wire) = (Encoder::new(), Vec::new());
+        segments.iter().for_each(|segment| encoder.encode(segment, &mut wire));
+        encoder.finish(&mut wire);
+        wire
+    };
+    let wire = encode(&[input]);
+    assert_eq!(wire, encode(&mutator.segments(input)));
+    assert!(is_lines(&wire));
+    let (mut decoder, mut decoded) = (Decoder::new(10_000, 100_000), Vec::new());
+    let ended = decoder.decode(&wire, &mut decoded);
+    assert!(ended.ended && ended.used == wire.len() && decoder.flaw().is_none());
+    assert!(is_lines(&decoded) && encode(&[&decoded]) == wire);
+}
+
+/// What is read as an address is written as one that is read the same.
+pub(crate) fn addresses(input: &[u8], _: &mut Mutator) {
+    for piece in input.split(|octet| b"<>\r\n; ".contains(octet)) {
+        for utf8 in [false, true] {
+            if let Ok(mailbox) = Mailbox::parse(piece, utf8) {
+                let shown = mailbox.to_string();
+                assert_eq!(Mailbox::parse(shown.as_bytes(), true).ok(), Some(mailbox), "{shown}");
+            }
+        }
+        let text = String::from_utf8_lossy(piece);
+        if let Ok(domain) = MailDomain::parse(&text) {
+            assert_eq!(MailDomain::parse(&domain.to_string()).ok(), Some(domain));
+        }
+        if let Some(original) = OriginalRecipient::parse(&format!("rfc822;{text}"), true) {
+            assert_eq!(OriginalRecipient::parse(&original.to_value(false), false), Some(original));
+        }
+    }
+}
+
+/// A configuration is taken, or every finding has a line.
+pub(crate) fn configuration(input: &[u8], _: &mut Mutator) {
+    let text = String::from_utf8_lossy(input).into_owned();
+    if let Err(findings) = Config::parse("fuzz.toml", &text) {
+        assert!(!findings.is_empty());
+        assert!(findings.iter().all(|finding| finding.to_string().starts_with("fuzz.toml")), "{findings:?}");
+    }
+}
