@@ -49,6 +49,7 @@ impl Courier {
             let Ok(first) = Arc::clone(&workers).acquire_owned().await else { break };
             let free = workers.available_permits() + 1;
             drop(first);
+            shares.freed().into_iter().for_each(|key| self.spool.give_back(key));
             let claimed = self.claim(free, &shares).await;
             if claimed.is_empty() {
                 tokio::select! {
@@ -58,7 +59,8 @@ impl Courier {
             }
             for delivery in claimed {
                 let Ok(permit) = Arc::clone(&workers).acquire_owned().await else { break };
-                // A lease that ran out because the clock was set does not send a message twice.
+                // A lease that ran out because the clock was set does not send a message twice. Neither may a delivery that is due again
+                // before its last attempt has left wait out a lease that nobody uses.
                 let Some(share) = shares.take(&delivery) else { continue };
                 let courier = self.clone();
                 attempts.spawn(async move {
@@ -111,6 +113,10 @@ struct Shares {
 struct Taken {
     by_destination: HashMap<MailDomain, usize>,
     deliveries: HashSet<DeliveryKey>,
+    /// Under way, and claimed once more meanwhile.
+    again: HashSet<DeliveryKey>,
+    /// No longer under way, with a lease that nobody uses.
+    freed: Vec<DeliveryKey>,
 }
 
 impl Shares {
@@ -127,12 +133,19 @@ impl Shares {
         self.most.saturating_sub(self.taken().by_destination.get(domain).copied().unwrap_or(0))
     }
 
-    /// Takes a share for an attempt at `delivery`, until the value is dropped. `None` while one is under way.
+    /// Deliveries whose lease is to be given back.
+    fn freed(&self) -> Vec<DeliveryKey> {
+        std::mem::take(&mut self.taken().freed)
+    }
+
+    /// Takes a share for an attempt at `delivery`, until the value is dropped. `None` while one is under way; its end is then remembered.
     fn take(&self, delivery: &Delivery) -> Option<Share> {
         let mut taken = self.taken();
         if !taken.deliveries.insert(delivery.key) {
+            taken.again.insert(delivery.key);
             return None;
         }
+        taken.freed.retain(|key| *key != delivery.key);
         *taken.by_destination.entry(delivery.domain.clone()).or_default() += 1;
         Some(Share { shares: self.clone(), key: delivery.key, domain: delivery.domain.clone() })
     }
@@ -149,6 +162,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.shares.taken();
         taken.deliveries.remove(&self.key);
+        if taken.again.remove(&self.key) {
+            taken.freed.push(self.key);
+        }
         if let Some(count) = taken.by_destination.get_mut(&self.domain) {
             *count -= 1;
             if *count == 0 {
@@ -198,8 +214,10 @@ mod tests {
     fn r6_an_attempt_under_way_is_the_only_one() {
         let shares = Shares::new(2);
         let first = shares.take(&delivery(0));
-        assert!(first.is_some() && shares.take(&delivery(0)).is_none());
+        assert!(first.is_some() && shares.take(&delivery(0)).is_none() && shares.freed().is_empty());
         drop(first);
+        assert_eq!(shares.freed(), [delivery(0).key], "what was claimed in vain goes back");
         assert!(shares.take(&delivery(0)).is_some());
+        assert!(shares.freed().is_empty());
     }
 }

@@ -109,6 +109,11 @@ async fn claims_keep_order_and_room<G: Ground>() {
     assert_eq!(order(spool.claim(at(8), 9, LEASE, &room).await.expect("whole")), [1, 2, 4], "x.test has room for one");
     assert_eq!(order(spool.claim(at(8), 1, LEASE, &|_| 9).await.expect("whole")), [3]);
     assert_eq!(order(spool.claim(at(8), 9, LEASE, &|_| 9).await.expect("whole")), [5], "9 is not due");
+    let all = spool.deliveries(None, 9).await.expect("whole");
+    let key = all.iter().find(|delivery| delivery.next == at(4)).expect("there").key;
+    spool.give_back(key);
+    spool.give_back(key);
+    assert_eq!(order(spool.claim(at(8), 9, LEASE, &|_| 9).await.expect("whole")), [4], "what was given back comes up again, once");
 }
 
 async fn who_waits_comes_up_again<G: Ground>() {

@@ -145,6 +145,9 @@ pub trait Spool: Send + Sync {
     /// passed. What has no room at its destination is left out, at a cost per destination, not per delivery.
     async fn claim(&self, now: Timestamp, limit: usize, lease: Duration, room: Room<'_>) -> Result<Vec<Delivery>, SpoolError>;
 
+    /// Ends the lease of a delivery that was claimed and is not attempted: it comes up again. Nothing happens when there is none.
+    fn give_back(&self, key: DeliveryKey);
+
     /// The earliest time at which a claim may find something that is not handed out: the past when something is due but had no room.
     /// `None` when nothing waits.
     async fn next_due(&self) -> Option<Timestamp>;

@@ -274,6 +274,11 @@ impl<T: Tables> Spool for Engine<T> {
         Ok(deliveries)
     }
 
+    fn give_back(&self, key: DeliveryKey) {
+        self.shared.index().free(key);
+        self.shared.changed.notify_one();
+    }
+
     async fn next_due(&self) -> Option<Timestamp> {
         self.shared.index().next_due()
     }
