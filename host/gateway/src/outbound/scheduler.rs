@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::generation::Current;
 use crate::log::Log;
 use crate::spool::{SetAside, Spool};
+use jiff::Timestamp;
 use secmx_core::mail::MailDomain;
 use secmx_core::queue::{Delivery, DeliveryKey};
 use secmx_core::report::Event;
@@ -50,10 +51,11 @@ impl Courier {
             let free = workers.available_permits() + 1;
             drop(first);
             shares.freed().into_iter().for_each(|key| self.spool.give_back(key));
-            let claimed = self.claim(free, &shares).await;
+            let now = self.clock.now();
+            let claimed = self.claim(now, free, &shares).await;
             if claimed.is_empty() {
                 tokio::select! {
-                    () = self.wait(&shares) => {}
+                    () = self.wait(now, &shares) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -74,8 +76,8 @@ impl Courier {
     }
 
     /// What is due now and whose destination has a share left.
-    async fn claim(&self, limit: usize, shares: &Shares) -> Vec<Delivery> {
-        let claimed = self.spool.claim(self.clock.now(), limit, LEASE, &|domain| shares.left(domain)).await;
+    async fn claim(&self, now: Timestamp, limit: usize, shares: &Shares) -> Vec<Delivery> {
+        let claimed = self.spool.claim(now, limit, LEASE, &|domain| shares.left(domain)).await;
         for SetAside { key: record, detail } in self.spool.set_aside().await {
             self.log.write(&Event::SetAside { record, detail });
         }
@@ -88,9 +90,8 @@ impl Courier {
         }
     }
 
-    /// Returns when there may be something to claim.
-    async fn wait(&self, shares: &Shares) {
-        let now = self.clock.now();
+    /// Returns when there may be something to claim that was not there at `now`. What was due then had no room.
+    async fn wait(&self, now: Timestamp, shares: &Shares) {
         let latest = now.checked_add(IDLE).unwrap_or(now);
         let due = self.spool.next_due().await.filter(|due| *due > now).unwrap_or(latest).min(latest);
         tokio::select! {
@@ -179,7 +180,6 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
     use secmx_core::queue::{QueueId, Standing, Via};
 
     fn delivery(number: u32) -> Delivery {
