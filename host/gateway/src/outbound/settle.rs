@@ -16,6 +16,7 @@ use secmx_core::queue::{Message, Origin, QueueId, Standing, Via, split};
 use secmx_core::report::{Event, Failure, Reply};
 use secmx_core::ruling::Demand;
 use secmx_core::secmx::delivery::{Fate, Verdict};
+use secmx_core::secmx::exchanger::Hop;
 use std::collections::BTreeMap;
 
 /// Recipients by what became of them.
@@ -45,7 +46,7 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
         notices.extend(compose(job, Action::Delayed { until }, waiting, &verdict.evidence).await);
     }
     let taken = asked(job, &remaining.taken, RecipientRequest::wants_success, Told::Taken);
-    let lmtp = matches!(&job.delivery.via, Via::Configured(hop) if hop.starts_with("lmtp://"));
+    let lmtp = matches!(&job.delivery.via, Via::Configured(hop) if Hop::split(hop).is_some_and(|(hop, _)| hop == Hop::Lmtp));
     notices.extend(compose(job, if lmtp { Action::Delivered } else { Action::Relayed }, taken, &[]).await);
     log(job, &remaining, next, bounce);
     let settlement = if remaining.waiting.is_empty() {

@@ -158,9 +158,10 @@ impl Sink {
 
     /// The end of the content, and what was held back.
     fn finish(self) -> Vec<u8> {
-        let mut encoded = self.held.clone().unwrap_or_default();
+        let in_chunks = self.held.is_some();
+        let mut encoded = self.held.unwrap_or_default();
         self.encoder.finish(&mut encoded);
-        if self.held.is_some() { chunk(&encoded, " LAST") } else { encoded }
+        if in_chunks { chunk(&encoded, " LAST") } else { encoded }
     }
 }
 
