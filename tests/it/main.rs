@@ -2,6 +2,7 @@
 
 mod authors;
 mod bad_inputs;
+mod decisions;
 mod manual;
 mod notices;
 mod people;
@@ -11,3 +12,4 @@ mod relaying;
 mod roles;
 mod sending;
 mod tidy;
+mod trust;

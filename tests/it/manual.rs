@@ -26,6 +26,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[policy.grant]", "policy", "Powers"),
     ("[policy.limits]", "policy", "Limits"),
     ("[list.NAME]", "list", "List"),
+    ("[decisions]", "decisions", "Decisions"),
+    ("[replay]", "replay", "Replay"),
     ("[log]", "logging", "Logging"),
 ];
 
@@ -38,7 +40,7 @@ Order: built-in default, then the file, then what it names in `include`, then th
 file the gateway is BES and BER on 127.0.0.1:2525, relays for loopback only, and keeps its state in `./secmx-state`.
 
 SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; the state directory, the addresses
-of listeners, `[queue]` and `[log]` need a restart.
+of listeners, `[queue]`, `[log]` and where `[decisions]` go need a restart.
 
 Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
 one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction.

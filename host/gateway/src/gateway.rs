@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
 use crate::inbound::{Desk, Door};
 use crate::log::Log;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +30,10 @@ pub struct Gateway {
     current: Current,
     runtime: Runtime,
     spool: Arc<dyn Spool>,
+    decisions: Decisions,
+    /// Writes decisions into their file until `finish`.
+    keeper: JoinHandle<()>,
+    finish: CancellationToken,
     log: Log,
     doors: Vec<(String, SocketAddr)>,
     stop: CancellationToken,
@@ -37,12 +43,16 @@ pub struct Gateway {
 impl Gateway {
     /// Opens the spool, loads the policies, binds the listeners, and begins. Errors leave nothing running.
     pub async fn start(config: Config, clock: Clock, log: Log) -> Result<Self> {
-        let observer = log.clone();
+        let decisions = Decisions::open(&config.decisions)?;
+        let (observer, watcher) = (log.clone(), decisions.clone());
+        let observe = move |event: &Event<'_>| {
+            watcher.watch(event);
+            observer.write(event);
+        };
         let (kept, book) = Kept::open(&config.paths.state)?;
-        let runtime =
-            Runtime::with_book(RuntimeLimits::default(), Arc::new(move |event: &Event<'_>| observer.write(event)), Arc::clone(&book))
-                .map_err(anyhow::Error::from)
-                .context("the policy engine cannot be started")?;
+        let runtime = Runtime::with_book(RuntimeLimits::default(), Arc::new(observe), Arc::clone(&book))
+            .map_err(anyhow::Error::from)
+            .context("the policy engine cannot be started")?;
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let bound = Door::bind_all(&generation.config).await?;
@@ -51,10 +61,14 @@ impl Gateway {
         if let Some(text) = wrong.first() {
             bail!("{text}");
         }
+        let finish = CancellationToken::new();
         let gateway = Self {
             current: Arc::new(ArcSwap::from_pointee(generation)),
             runtime,
+            keeper: tokio::spawn(decisions.clone().keep(Arc::clone(&spool), log.clone(), finish.clone())),
             spool,
+            finish,
+            decisions,
             log,
             doors: addresses,
             stop: CancellationToken::new(),
@@ -69,6 +83,7 @@ impl Gateway {
         let desk = Arc::new(Desk {
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),
+            decisions: self.decisions.clone(),
             log: self.log.clone(),
             clock: clock.clone(),
         });
@@ -78,6 +93,7 @@ impl Gateway {
         let courier = Courier {
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),
+            decisions: self.decisions.clone(),
             log: self.log.clone(),
             clock,
             addresses: self.doors.iter().map(|(_, address)| *address).collect(),
@@ -96,6 +112,11 @@ impl Gateway {
     /// Address of the first listener with that name.
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         self.doors.iter().find(|(door, _)| door == name).map(|(_, address)| *address)
+    }
+
+    /// The decision log.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// The queue.
@@ -125,6 +146,8 @@ impl Gateway {
         self.stop.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+        self.finish.cancel();
+        let _ = tokio::time::timeout(patience, self.keeper).await;
     }
 }
 

@@ -226,15 +226,20 @@ fn json_line(now: Timestamp, event: &Event<'_>) -> String {
             let _ = write!(line, ",{}:{value}", Value::String(key));
         }
         line.push('}');
-        // Within JSON such a character stands in a string only, where the escape means the same.
-        let mut line = escaped(&line, |character, line| {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                let _ = write!(line, "\\u{unit:04x}");
-            }
-        });
+        let mut line = honest(&line);
         line.push('\n');
         line
+    })
+}
+
+/// JSON on one line with every character that could deceive whoever reads it as an escape. Such a character stands in a string only,
+/// where the escape means the same.
+pub(crate) fn honest(json: &str) -> String {
+    escaped(json, |character, line| {
+        let mut units = [0; 2];
+        for unit in character.encode_utf16(&mut units) {
+            let _ = write!(line, "\\u{unit:04x}");
+        }
     })
 }
 

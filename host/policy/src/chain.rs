@@ -8,6 +8,7 @@ use crate::effects::{Tags, join};
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::fault::Fault;
 use crate::host::{Facts, Inspected};
+use crate::minutes::Minutes;
 use crate::occasion::Occasion;
 use crate::policy::{Policy, Question};
 use crate::set::{Duty, PolicySet};
@@ -46,17 +47,25 @@ pub struct Routing {
     pub ruling: Ruling,
 }
 
-impl PolicySet {
+/// A set of policies that is asked one question, with somebody who takes the minutes. Dropping the future of a question that was not
+/// answered leaves the minutes as far as they came.
+#[derive(Debug)]
+pub struct Hearing<'a> {
+    policies: &'a PolicySet,
+    minutes: &'a mut Minutes,
+}
+
+impl Hearing<'_> {
     /// A client connected. The role policy of the listener sets the role, the chain may tighten it or refuse. A fault also when there is
     /// no role policy of that name.
-    pub async fn greet(&self, role_policy: &str, facts: &SessionFacts) -> Result<Greeting, Fault> {
+    pub async fn greet(self, role_policy: &str, facts: &SessionFacts) -> Result<Greeting, Fault> {
         let mut session = facts.clone();
         let mut greeting = Greeting { terms: Terms::default(), ruling: Ruling::Pass, tags: Tags::new() };
-        let role = self.role(role_policy, "receiver.greet")?;
-        for policy in
-            std::iter::once(role).chain(self.asked("receiver", Occasion { listener: Some(&facts.listener), ..Occasion::default() }))
+        let role = self.policies.role(role_policy, "receiver.greet")?;
+        for policy in std::iter::once(role)
+            .chain(self.policies.asked("receiver", Occasion { listener: Some(&facts.listener), ..Occasion::default() }))
         {
-            let (ruling, effects) = policy.ask(Question::Greet, Facts::session(session.clone())).await?;
+            let (ruling, effects) = policy.ask(Question::Greet, Facts::session(session.clone()), self.minutes).await?;
             if effects.receiver_role == Some(ReceiverRole::SecureOnly) {
                 greeting.terms.role = ReceiverRole::SecureOnly;
             }
@@ -78,7 +87,7 @@ impl PolicySet {
     }
 
     /// MAIL arrived. Gives the ruling and the tags that were set on the session.
-    pub async fn mail(&self, facts: &SessionFacts, reverse_path: &ReversePath, parameters: &[Parameter]) -> Result<(Ruling, Tags), Fault> {
+    pub async fn mail(self, facts: &SessionFacts, reverse_path: &ReversePath, parameters: &[Parameter]) -> Result<(Ruling, Tags), Fault> {
         let occasion = Occasion { listener: Some(&facts.listener), reverse_path: Some(reverse_path), ..Occasion::default() };
         let reverse_path = reverse_path.as_ref().map(convert::address);
         self.command(facts, Question::Mail { reverse_path, parameters: convert::parameters(parameters) }, occasion).await
@@ -86,7 +95,7 @@ impl PolicySet {
 
     /// RCPT arrived. Gives the ruling and the tags that were set on the session.
     pub async fn recipient(
-        &self,
+        self,
         facts: &SessionFacts,
         reverse_path: &ReversePath,
         forward_path: &Mailbox,
@@ -102,10 +111,10 @@ impl PolicySet {
         self.command(facts, question, occasion).await
     }
 
-    async fn command(&self, facts: &SessionFacts, question: Question, occasion: Occasion<'_>) -> Result<(Ruling, Tags), Fault> {
+    async fn command(self, facts: &SessionFacts, question: Question, occasion: Occasion<'_>) -> Result<(Ruling, Tags), Fault> {
         let (mut session, mut tags) = (facts.clone(), Tags::new());
-        for policy in self.asked(question.interface(), occasion) {
-            let (ruling, effects) = policy.ask(question.clone(), Facts::session(session.clone())).await?;
+        for policy in self.policies.asked(question.interface(), occasion) {
+            let (ruling, effects) = policy.ask(question.clone(), Facts::session(session.clone()), self.minutes).await?;
             session.tags.extend(effects.tags.clone());
             tags.extend(effects.tags);
             if ruling != Ruling::Pass {
@@ -116,19 +125,19 @@ impl PolicySet {
     }
 
     /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
-    pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
+    pub async fn content(mut self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
         let message = Arc::new(Inspected::new(message));
         let answer = self.enforced(facts, &message).await;
-        self.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
+        self.policies.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
         answer
     }
 
-    async fn enforced(&self, facts: &SessionFacts, message: &Arc<Inspected>) -> Result<Inspection, Fault> {
+    async fn enforced(&mut self, facts: &SessionFacts, message: &Arc<Inspected>) -> Result<Inspection, Fault> {
         let occasion = message.occasion(&facts.listener);
         let mut session = facts.clone();
         let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default() };
-        for policy in self.asked("content", occasion) {
-            let (ruling, effects) = policy.ask(Question::Inspect, Facts::message(session.clone(), message.clone())).await?;
+        for policy in self.policies.asked("content", occasion) {
+            let (ruling, effects) = policy.ask(Question::Inspect, Facts::message(session.clone(), message.clone()), self.minutes).await?;
             session.tags.extend(effects.tags.clone());
             join(&mut inspection.effects, effects.content, effects.tags);
             inspection.ruling = ruling;
@@ -141,11 +150,11 @@ impl PolicySet {
 
     /// Where shall this go? The chain first: it may raise the role, rule against sending now, or accept with a plan of its own. Then the
     /// policy of the resulting role builds the plan.
-    pub async fn route(&self, facts: DestinationFacts) -> Result<Routing, Fault> {
+    pub async fn route(self, facts: DestinationFacts) -> Result<Routing, Fault> {
         let facts = Arc::new(facts);
         let mut role = facts.role;
-        for policy in self.asked("sender", leaving(&facts)) {
-            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None)).await?;
+        for policy in self.policies.asked("sender", leaving(&facts)) {
+            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None), self.minutes).await?;
             role = role.max(effects.sender_role.unwrap_or_default());
             match ruling {
                 Ruling::Pass => {}
@@ -158,8 +167,8 @@ impl PolicySet {
             }
         }
         loop {
-            let policy = self.role(role_name(role), "sender.route")?;
-            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None)).await?;
+            let policy = self.policies.role(role_name(role), "sender.route")?;
+            let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None), self.minutes).await?;
             let wanted = role.max(effects.sender_role.unwrap_or_default());
             if wanted == role {
                 let plan = plan(role, effects.steps, effects.when_proved, effects.when_unknown);
@@ -171,17 +180,61 @@ impl PolicySet {
     }
 
     /// A channel stands: may the message go? `exchanger` is its place in the facts. `Pass` and `Accept` send.
-    pub async fn admit(&self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
-        let role = self.role(role_name(facts.role), "sender.admit")?;
+    pub async fn admit(self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
+        let role = self.policies.role(role_name(facts.role), "sender.admit")?;
         let facts = Arc::new(facts);
-        for policy in self.asked("sender", leaving(&facts)).chain(std::iter::once(role)) {
+        for policy in self.policies.asked("sender", leaving(&facts)).chain(std::iter::once(role)) {
             let facts = Facts::destination(facts.clone(), Some(channel.clone()));
-            let (ruling, _) = policy.ask(Question::Admit { exchanger }, facts).await?;
+            let (ruling, _) = policy.ask(Question::Admit { exchanger }, facts, self.minutes).await?;
             if ruling != Ruling::Pass {
                 return Ok(ruling);
             }
         }
         Ok(Ruling::Pass)
+    }
+}
+
+/// The questions, without minutes. What each does and gives is said at [`Hearing`].
+impl PolicySet {
+    /// Asks with minutes.
+    pub fn hearing<'a>(&'a self, minutes: &'a mut Minutes) -> Hearing<'a> {
+        Hearing { policies: self, minutes }
+    }
+
+    /// [`Hearing::greet`].
+    pub async fn greet(&self, role_policy: &str, facts: &SessionFacts) -> Result<Greeting, Fault> {
+        self.hearing(&mut Minutes::default()).greet(role_policy, facts).await
+    }
+
+    /// [`Hearing::mail`].
+    pub async fn mail(&self, facts: &SessionFacts, reverse_path: &ReversePath, parameters: &[Parameter]) -> Result<(Ruling, Tags), Fault> {
+        self.hearing(&mut Minutes::default()).mail(facts, reverse_path, parameters).await
+    }
+
+    /// [`Hearing::recipient`].
+    pub async fn recipient(
+        &self,
+        facts: &SessionFacts,
+        reverse_path: &ReversePath,
+        forward_path: &Mailbox,
+        parameters: &[Parameter],
+    ) -> Result<(Ruling, Tags), Fault> {
+        self.hearing(&mut Minutes::default()).recipient(facts, reverse_path, forward_path, parameters).await
+    }
+
+    /// [`Hearing::content`].
+    pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
+        self.hearing(&mut Minutes::default()).content(facts, message).await
+    }
+
+    /// [`Hearing::route`].
+    pub async fn route(&self, facts: DestinationFacts) -> Result<Routing, Fault> {
+        self.hearing(&mut Minutes::default()).route(facts).await
+    }
+
+    /// [`Hearing::admit`].
+    pub async fn admit(&self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
+        self.hearing(&mut Minutes::default()).admit(facts, exchanger, channel).await
     }
 
     /// Policies of the chain that have this interface and are asked on this occasion.

@@ -8,9 +8,11 @@ use crate::effects::Effects;
 use crate::fault::{Fault, describe};
 use crate::host::{Facts, State, Story};
 use crate::manifest::Grant;
+use crate::minutes::{Cost, Minutes, Said};
 use crate::occasion::{Condition, Occasion};
 use crate::sandbox::{Limits, Runtime};
 use crate::set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySource};
+use crate::shadow::{Editor, Ledger};
 use crate::store::Book;
 use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
 use secmx_core::ruling::{Reason, Ruling};
@@ -25,6 +27,8 @@ use wasmtime::{Result, Store, format_err};
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
+    /// SHA-256 of the component, hexadecimal.
+    pub(crate) sha256: String,
     pub(crate) settings: String,
     pub(crate) named: Arc<Named>,
     pub(crate) granted: Grant,
@@ -88,7 +92,8 @@ impl Policy {
         let version = loaded.manifest.as_ref().map(|manifest| manifest.policy.version.clone());
         let (name, named, granted) = (source.name.clone(), source.named.clone(), loaded.granted.clone());
         let book = named.book.clone().unwrap_or_else(|| Arc::clone(runtime.book()));
-        let identity = Arc::new(Identity { name, version, settings, named, granted, book });
+        let sha256 = loaded.digest.iter().map(|octet| format!("{octet:02x}")).collect();
+        let identity = Arc::new(Identity { name, version, sha256, settings, named, granted, book });
         let limits = source.limits.clone();
         Self {
             runtime: runtime.clone(),
@@ -107,12 +112,26 @@ impl Policy {
         &self.identity.name
     }
 
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.identity.version.as_deref()
+    }
+
+    /// Who edits copies of messages.
+    pub(crate) fn editor(&self) -> Option<&dyn Editor> {
+        self.identity.named.editor.as_deref()
+    }
+
+    /// Where shadows are counted.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.runtime.ledger()
+    }
+
     /// What is known of it.
     pub(crate) fn info(&self) -> PolicyInfo {
         PolicyInfo {
             name: self.name().to_owned(),
             version: self.identity.version.clone(),
-            sha256: self.loaded.digest.iter().map(|octet| format!("{octet:02x}")).collect(),
+            sha256: self.identity.sha256.clone(),
             interfaces: ["setup", "receiver", "content", "sender"].into_iter().filter(|name| self.loaded.has(name)).collect(),
             mode: self.mode,
             duty: self.duty,
@@ -148,23 +167,24 @@ impl Policy {
                 let instance = self.loaded.instance.instantiate_async(&mut *store).await?;
                 setup.load(&mut *store, &instance)?.call_check(store).await
             })
-            .await?;
-        Ok(answer)
+            .await;
+        answer.map(|(complaint, _)| complaint)
     }
 
-    /// Asks a question. A fault is reported, and becomes what `on_error` says.
-    pub(crate) async fn ask(&self, question: Question, facts: Facts) -> Result<(Ruling, Effects), Fault> {
+    /// Asks a question. A fault is reported, and becomes what `on_error` says. The minutes hold what came of it.
+    pub(crate) async fn ask(&self, question: Question, facts: Facts, minutes: &mut Minutes) -> Result<(Ruling, Effects), Fault> {
         let (name, subject, started) = (question.name(), facts.subject(), Instant::now());
-        let asked = if self.breaker.allows(started) {
-            let asked = self.run(name, facts, async |store| convert::ruling(self.call(store, question).await?)).await;
+        let (asked, cost) = if self.breaker.allows(started) {
+            let (asked, cost) = self.run(name, facts, async |store| convert::ruling(self.call(store, question).await?)).await;
             match &asked {
                 Ok(_) => self.breaker.answered(),
                 Err(_) => self.breaker.failed(Instant::now()),
             }
-            asked
+            (asked, cost)
         } else {
-            Err(self.fault(name, "not asked: it failed too often of late".into()))
+            (Err(self.fault(name, "not asked: it failed too often of late".into())), Cost::default())
         };
+        let fault = asked.as_ref().err().map(|fault| fault.detail.clone());
         let answer = asked.or_else(|fault| {
             let detail = fault.detail.clone();
             self.runtime.observe(&Event::PolicyFault {
@@ -175,7 +195,13 @@ impl Policy {
                 detail,
             });
             self.excuse(fault).map(|ruling| (ruling, Effects::default()))
-        })?;
+        });
+        let took = started.elapsed();
+        let ruling = answer.as_ref().ok().map(|(ruling, _)| ruling);
+        let reason = ruling.map_or_else(|| Some(self.blame()), |ruling| ruling.reason().cloned());
+        let (identity, ruling) = (Arc::clone(&self.identity), ruling.map_or("defer", Ruling::name));
+        minutes.note(Said { identity, mode: self.mode, ruling, reason, fault, took, cost });
+        let answer = answer?;
         let ruling = &answer.0;
         self.runtime.observe(&Event::PolicyRuled(PolicyMoment {
             policy: self.name(),
@@ -185,14 +211,18 @@ impl Policy {
             subject: &subject,
             ruling: ruling.name(),
             code: ruling.reason().map(|reason| reason.code.as_str()),
-            us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         }));
         Ok(answer)
     }
 
+    fn blame(&self) -> Reason {
+        Reason { code: "policy.fault".into(), text: format!("policy {} failed", self.name()) }
+    }
+
     /// What a fault becomes. "A policy fault defers mail" (invariant 6) unless the administrator chose something else.
     fn excuse(&self, fault: Fault) -> Result<Ruling, Fault> {
-        let reason = Reason { code: "policy.fault".into(), text: format!("policy {} failed", self.name()) };
+        let reason = self.blame();
         match (self.on_error, fault.question) {
             (OnError::Accept, _) => Ok(Ruling::Pass),
             (OnError::Quarantine, "content.inspect") => Ok(Ruling::Quarantine(reason)),
@@ -247,11 +277,12 @@ impl Policy {
         question: &'static str,
         facts: Facts,
         call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
-    ) -> Result<(T, Effects), Fault> {
+    ) -> (Result<(T, Effects), Fault>, Cost) {
         let subject = facts.subject();
-        let (answer, story, _) = self.perform(question, facts, call).await;
+        let (answer, mut story, _) = self.perform(question, facts, call).await;
+        let cost = story.take_cost();
         self.tell(&subject, story);
-        answer
+        (answer, cost)
     }
 
     /// One question on trial: the answer, what was done for it, and the instructions it took when they are counted.

@@ -4,6 +4,7 @@
 //! while a guest sleeps), a meter its memory. A store that was used once is thrown away.
 
 use crate::host::State;
+use crate::shadow::{Ledger, ShadowTally};
 use crate::store::Book;
 use secmx_core::report::Event;
 use sha2::{Digest, Sha256};
@@ -78,6 +79,7 @@ struct Shared {
     compiled: Mutex<HashMap<[u8; 32], Component>>,
     counters: Mutex<BTreeMap<(String, String), u64>>,
     book: Arc<Book>,
+    ledger: Ledger,
 }
 
 impl fmt::Debug for Runtime {
@@ -107,12 +109,30 @@ impl Runtime {
         link(&mut linker)?;
         start_ticks(&engine)?;
         let turns = Semaphore::new(limits.concurrent_questions as usize);
-        Ok(Self(Arc::new(Shared { engine, linker, turns, observer, compiled: Mutex::default(), counters: Mutex::default(), book })))
+        Ok(Self(Arc::new(Shared {
+            engine,
+            linker,
+            turns,
+            observer,
+            compiled: Mutex::default(),
+            counters: Mutex::default(),
+            book,
+            ledger: Ledger::default(),
+        })))
     }
 
     /// What policies keep, through all generations.
     pub fn book(&self) -> &Arc<Book> {
         &self.0.book
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// What came of the shadows so far, by name of the policy.
+    pub fn shadows(&self) -> BTreeMap<String, ShadowTally> {
+        self.0.ledger.tallies()
     }
 
     pub(crate) fn engine(&self) -> &Engine {

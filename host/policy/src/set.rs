@@ -8,7 +8,7 @@ use crate::occasion::Condition;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::sandbox::{Limits, Runtime};
-use crate::shadow::Shadows;
+use crate::shadow::{Editor, Shadows};
 use crate::store::Book;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -48,6 +48,8 @@ pub struct Named {
     pub journals: BTreeSet<String>,
     /// Who answers DNS questions; nobody: "unavailable".
     pub resolver: Option<Arc<dyn Resolver>>,
+    /// Who applies the edits of shadows to their copies; nobody: every shadow sees the message as it came.
+    pub editor: Option<Arc<dyn Editor>>,
     /// What policies keep; without a word that of the engine.
     pub book: Option<Arc<Book>>,
 }

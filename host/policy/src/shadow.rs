@@ -1,17 +1,90 @@
 //! Policies that are tried on real mail without a say: asked about a message after its answer is known, off the way of the client.
 //!
-//! They see what the policies in force saw, and the tags that shadows before them set. Their effects go nowhere; where their ruling is
-//! another than the one in force, that is told and counted. When more messages come than shadows can follow, some are left out, counted.
+//! They work on a copy of their own. Shadows of one message are a chain that might have been: what one of them would have changed, the
+//! next one sees; all of them are asked, whatever those before them ruled. Their effects go nowhere; where a ruling is another than the
+//! one in force, that is told, counted and listed. When more messages come than shadows can follow, some are left out, counted.
 
-use crate::facts::SessionFacts;
+use crate::effects::Effects;
+use crate::facts::{MessageFacts, SessionFacts};
 use crate::host::{Facts, Inspected};
+use crate::minutes::Minutes;
 use crate::policy::{Policy, Question};
+use bytes::Bytes;
 use secmx_core::report::Event;
-use std::sync::Arc;
+use secmx_core::ruling::Edit;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Messages that shadows are asked about at the same time, so that they never take more than a share of the engine's turns.
 const AT_ONCE: usize = 8;
+
+/// Differences of a policy that are listed; older ones are only counted.
+const LISTED: usize = 50;
+
+/// Applies edits to a copy of a message, as the gateway does to the message itself.
+pub trait Editor: Send + Sync + fmt::Debug {
+    /// The message after `edits`, in order.
+    fn edited(&self, edits: &[Edit], message: &Bytes) -> Bytes;
+}
+
+/// A message about which a shadow and the policies in force did not agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShadowDifference {
+    /// Queue id, else session id.
+    pub subject: String,
+    /// The ruling in force.
+    pub enforced: &'static str,
+    /// That of the shadow.
+    pub shadow: &'static str,
+    /// Its reason code.
+    pub code: Option<String>,
+}
+
+/// What came of a shadow so far, through all generations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ShadowTally {
+    /// Messages that it was asked about.
+    pub asked: u64,
+    /// Messages that it was to be asked about, and was not because there were too many.
+    pub left_out: u64,
+    /// Messages that would have ended differently, by the ruling in force and its own.
+    pub differences: BTreeMap<(&'static str, &'static str), u64>,
+    /// The last of them, the newest at the end.
+    pub last: VecDeque<ShadowDifference>,
+}
+
+/// The tallies of all shadows, by name of the policy.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<BTreeMap<String, ShadowTally>>);
+
+impl Ledger {
+    pub(crate) fn tallies(&self) -> BTreeMap<String, ShadowTally> {
+        self.open().clone()
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<String, ShadowTally>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left_out(&self, policy: &str) {
+        self.open().entry(policy.to_owned()).or_default().left_out += 1;
+    }
+
+    fn asked(&self, policy: &str, difference: Option<ShadowDifference>) {
+        let mut tallies = self.open();
+        let tally = tallies.entry(policy.to_owned()).or_default();
+        tally.asked += 1;
+        if let Some(difference) = difference {
+            *tally.differences.entry((difference.enforced, difference.shadow)).or_default() += 1;
+            if tally.last.len() >= LISTED {
+                tally.last.pop_front();
+            }
+            tally.last.push_back(difference);
+        }
+    }
+}
 
 /// The shadows of a generation.
 #[derive(Debug)]
@@ -37,33 +110,75 @@ impl Shadows {
         if asked.is_empty() {
             return;
         }
-        let (policies, mut session) = (Arc::clone(&self.policies), session.clone());
+        let policies = Arc::clone(&self.policies);
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            asked.iter().filter_map(|at| policies.get(*at)).for_each(|policy| policy.count("shadow-left-out"));
+            for policy in asked.iter().filter_map(|at| policies.get(*at)) {
+                policy.count("shadow-left-out");
+                policy.ledger().left_out(policy.name());
+            }
             return;
         };
+        let run = Run { session: session.clone(), message, enforced };
         tokio::spawn(async move {
             let _place = place;
-            for policy in asked.into_iter().filter_map(|at| policies.get(at)) {
-                let answer = policy.ask(Question::Inspect, Facts::message(session.clone(), Arc::clone(&message))).await;
-                let (ruling, code) = match &answer {
-                    Ok((ruling, _)) => (ruling.name(), ruling.reason().map(|reason| reason.code.clone())),
-                    Err(_) => ("defer", Some("policy.fault".to_owned())),
-                };
-                if ruling != enforced {
-                    policy.count("shadow-differs");
-                    policy.observe(&Event::ShadowDiffers {
-                        policy: policy.name(),
-                        subject: &message.facts.id,
-                        enforced,
-                        shadow: ruling,
-                        code: code.as_deref(),
-                    });
-                }
-                if let Ok((_, effects)) = answer {
-                    session.tags.extend(effects.tags);
-                }
-            }
+            run.over(asked.into_iter().filter_map(|at| policies.get(at))).await;
         });
+    }
+}
+
+/// One message on its way through the shadows.
+struct Run {
+    session: SessionFacts,
+    message: Arc<Inspected>,
+    enforced: &'static str,
+}
+
+impl Run {
+    async fn over(mut self, policies: impl Iterator<Item = &Policy>) {
+        for policy in policies {
+            let facts = Facts::message(self.session.clone(), Arc::clone(&self.message));
+            let answer = policy.ask(Question::Inspect, facts, &mut Minutes::default()).await;
+            let (ruling, code) = match &answer {
+                Ok((ruling, _)) => (ruling.name(), ruling.reason().map(|reason| reason.code.clone())),
+                Err(_) => ("defer", Some("policy.fault".to_owned())),
+            };
+            self.compare(policy, ruling, code);
+            if let Ok((_, effects)) = answer {
+                self.carry(policy, effects);
+            }
+        }
+    }
+
+    fn compare(&self, policy: &Policy, shadow: &'static str, code: Option<String>) {
+        let (subject, enforced) = (&self.message.facts.id, self.enforced);
+        let difference = (shadow != enforced).then(|| {
+            policy.count("shadow-differs");
+            policy.observe(&Event::ShadowDiffers {
+                policy: policy.name(),
+                version: policy.version(),
+                subject,
+                enforced,
+                shadow,
+                code: code.as_deref(),
+            });
+            ShadowDifference { subject: subject.clone(), enforced, shadow, code }
+        });
+        policy.ledger().asked(policy.name(), difference);
+    }
+
+    /// What this one would have changed, the next one sees.
+    fn carry(&mut self, policy: &Policy, effects: Effects) {
+        let Effects { tags, content, .. } = effects;
+        let facts = &self.message.facts;
+        let editor = policy.editor().filter(|_| !content.edits.is_empty());
+        if editor.is_some() || !content.add_recipients.is_empty() || !content.remove_recipients.is_empty() {
+            let mut envelope = facts.envelope.clone();
+            envelope.recipients.retain(|to| !content.remove_recipients.contains(to));
+            envelope.recipients.extend(content.add_recipients);
+            let octets = editor.map(|editor| Arc::new(editor.edited(&content.edits, &facts.octets.all())) as _);
+            let octets = octets.unwrap_or_else(|| Arc::clone(&facts.octets));
+            self.message = Arc::new(Inspected::new(MessageFacts { envelope, octets, ..facts.clone() }));
+        }
+        self.session.tags.extend(tags);
     }
 }

@@ -5,6 +5,7 @@ use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::fault::{Fault, LoadError};
 use crate::host::{Facts, Inspected};
 use crate::policy::{Policy, Question};
+use crate::resolver::{Lookup, NoAnswer};
 use crate::sandbox::Runtime;
 use crate::set::{PolicyInfo, PolicySource, load_one};
 use secmx_core::mail::{Mailbox, Parameter, ReversePath};
@@ -50,6 +51,8 @@ pub struct Report {
     pub sender_role: Option<SenderRole>,
     /// Host functions that it called, in order, with arguments.
     pub calls: Vec<String>,
+    /// What DNS answered it, by `name KIND`.
+    pub lookups: Vec<(String, Result<Lookup, NoAnswer>)>,
     /// What it logged: severity and text.
     pub lines: Vec<(&'static str, String)>,
     /// Instructions that it took; `None` where they are not counted.
@@ -92,7 +95,7 @@ impl Candidate {
             Trial::Route(destination) => (Question::Route, Facts::destination(Arc::new(destination), None)),
         };
         let started = Instant::now();
-        let (answer, story, fuel) = self.0.trial(question, facts.on_trial(fixed)).await;
+        let (answer, mut story, fuel) = self.0.trial(question, facts.on_trial(fixed)).await;
         let took = started.elapsed();
         let (answer, effects) = match answer {
             Ok((ruling, effects)) => (Ok(ruling), effects),
@@ -104,6 +107,7 @@ impl Candidate {
             steps: effects.steps,
             receiver_role: effects.receiver_role,
             sender_role: effects.sender_role,
+            lookups: story.take_cost().lookups,
             calls: story.calls,
             lines: story.lines,
             fuel,

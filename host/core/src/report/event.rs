@@ -130,6 +130,9 @@ pub enum Event<'a> {
     ShadowDiffers {
         /// Policy name.
         policy: &'a str,
+        /// Its version, when its component says one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<&'a str>,
         /// Session or queue id.
         subject: &'a str,
         /// The ruling in force.

@@ -3,6 +3,7 @@
 //! A built-in default gives way to the file, the file to the environment (`SECMX__SEND__ROLE=SOS`). Unknown keys are errors, and every
 //! error says where it is. All settings have their final form here: nothing downstream knows that there was a file.
 
+mod decisions;
 mod dns;
 mod finding;
 mod gather;
@@ -15,6 +16,7 @@ mod policy;
 mod queue;
 mod reader;
 mod receive;
+mod replay;
 mod rule;
 mod send;
 mod source;
@@ -25,6 +27,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use decisions::{Decisions, Evidence as DecisionEvidence, OnFull, Redacted};
 pub use dns::Dns;
 pub use finding::{Code, Finding, Place, Position, Severity};
 pub use hop::{Inside, NextHop};
@@ -35,14 +38,17 @@ pub use people::{Auth, Recipients};
 pub use policy::{Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
 pub use queue::Queue;
 pub use receive::{Limits, Listener, ListenerRole, Start};
+pub use replay::Replay;
 pub use rule::{Chosen, Pattern, Rule};
 pub use send::{Accept, Outward, Profile, SecureOnly};
 pub use tls::{Acme, CertificateFiles, Tls, Trust};
 pub use value::Network;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use reader::{Reader, Section};
 use secmx_core::mail::{Domain, Mailbox};
+use secmx_core::role::SenderRole;
 use secmx_core::smtp::server::ServerConfig;
 use std::collections::BTreeMap;
 use std::env;
@@ -89,6 +95,10 @@ pub struct Config {
     pub policy: Vec<Policy>,
     /// `[list.NAME]` by NAME.
     pub list: BTreeMap<String, List>,
+    /// `[decisions]`.
+    pub decisions: Decisions,
+    /// `[replay]`.
+    pub replay: Replay,
     /// `[log]`.
     pub log: Logging,
 }
@@ -116,6 +126,12 @@ impl Config {
         self.deliver_to.as_ref()?.of(domain).map(ToString::to_string)
     }
 
+    /// The strictest role that `[send]` has for somebody outside among these; `None` when all are ours.
+    pub fn outward_role(&self, to: &[Mailbox], now: Timestamp) -> Option<SenderRole> {
+        let ours = |to: &Mailbox| to.domain().name().is_some_and(|domain| self.domains.contains(domain));
+        to.iter().filter(|to| !ours(to)).map(|to| self.send.rule_for(to, now).demand.role).max()
+    }
+
     /// This gateway as the sessions of one listener present it, with that listener's limits. `mechanisms` are offered where users send from.
     pub fn smtp(&self, listener: &Listener, mechanisms: &[String]) -> ServerConfig {
         ServerConfig {
@@ -135,6 +151,7 @@ impl Config {
             ("paths.state", self.paths == new.paths),
             ("receive.NAME.listen", places(self) == places(new)),
             ("queue", self.queue == new.queue),
+            ("decisions", self.decisions.same_place(&new.decisions)),
             ("log", self.log == new.log),
         ];
         kept.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
@@ -164,11 +181,13 @@ impl Config {
         let (domains, deliver_to) = read_inside(section);
         let home = domains.first().unwrap_or(&hostname).as_str();
         let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", home).ok())?;
+        let paths = section.table("paths", |section| Paths::read(section, beside));
         Some(Self {
             domains,
             deliver_to,
             postmaster,
-            paths: section.table("paths", |section| Paths::read(section, beside)),
+            decisions: section.table("decisions", |section| Decisions::read(section, &paths.state)),
+            paths,
             tls: section.table("tls", Tls::read),
             dns: section.table("dns", Dns::read),
             receive: Listener::read_all(section),
@@ -176,9 +195,10 @@ impl Config {
             recipients: section.table("recipients", Recipients::read),
             send: section.table("send", |section| Outward::read(section, &hostname)),
             queue: section.table("queue", Queue::read),
-            policies: section.table("policies", Policies::read),
+            policies: section.table("policies", |section| Policies::read(section, beside)),
             policy: Policy::read_all(section),
             list: List::read_all(section),
+            replay: section.table("replay", Replay::read),
             log: section.table("log", Logging::read),
             hostname,
         })
@@ -219,5 +239,5 @@ fn machine_name() -> Option<Domain> {
 
 /// The day, UTC.
 fn today() -> Date {
-    jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now()).date()
+    jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date()
 }

@@ -8,10 +8,10 @@ use super::rule::Pattern;
 use super::tree::Node;
 use super::value::Size;
 use secmx_core::role::SenderRole;
-use secmx_policy::manifest::MessageAccess;
+use secmx_policy::manifest::{Grant, MessageAccess};
 use serde_json::Map;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Names that the role policies have.
@@ -30,6 +30,12 @@ pub struct Policies {
     pub time: Duration,
     /// `limits.memory`: memory of one instance, at most `"256MiB"`. Default `"16MiB"`; octets here.
     pub memory_octets: u64,
+    /// `keys`: files of public keys (`secmx policy keygen`), one or a list. When there are some, nothing is loaded from a file that is not
+    /// signed with one of them and in the lock. Default none.
+    pub keys: Vec<PathBuf>,
+    /// `lock`: the file that `secmx policy lock` writes. Where it is there, components are held to it, with keys or without. Default
+    /// `policies.lock` beside the configuration file.
+    pub lock: PathBuf,
 }
 
 /// `[[policy]]`. Policies are asked in the order of the file.
@@ -200,6 +206,12 @@ impl When {
 }
 
 impl Powers {
+    /// As the policy platform takes it.
+    pub fn grant(&self) -> Grant {
+        let Self { message, dns, store_octets, lists } = self.clone();
+        Grant { message, dns, store: store_octets, lists }
+    }
+
     fn read(section: &mut Section<'_>) -> Self {
         Self {
             message: section.optional("message"),
@@ -240,8 +252,12 @@ fn memory(section: &mut Section<'_>) -> Option<u64> {
 }
 
 impl Policies {
-    pub(super) fn read(section: &mut Section<'_>) -> Self {
+    pub(super) fn read(section: &mut Section<'_>, beside: &Path) -> Self {
+        let (keys, base) = (section.or("keys", Vec::<PathBuf>::new()), section.reader.base(section.span_of("keys")).to_owned());
+        let lock = section.path("lock").unwrap_or_else(|| beside.join("policies.lock"));
         section.table("limits", |section| Self {
+            keys: keys.iter().map(|key| base.join(key)).collect(),
+            lock,
             time: time(section, "time").unwrap_or(Duration::from_millis(100)),
             memory_octets: memory(section).unwrap_or(16 << 20),
         })

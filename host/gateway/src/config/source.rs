@@ -1,10 +1,12 @@
 //! What the policy platform is told: the configured policies, and the role policies with `[send]` as their settings.
 
-use super::{Config, Direction, ListenerRole, Mode, OnError, Outward, Pattern, Policies, Policy, Powers, When};
+use super::{Component, Config, Direction, ListenerRole, Mode, OnError, Outward, Pattern, Policies, Policy, When};
+use crate::edit::Edits;
+use crate::signing::Trust;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use secmx_core::mail::{Domain, Mailbox};
-use secmx_policy::manifest::{Grant, Manifest, embed};
+use secmx_policy::manifest::{Manifest, embed};
 use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource, Resolver};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -12,12 +14,13 @@ use std::time::Duration;
 
 impl Config {
     /// Everything that the policy platform has to load, the configured policies first and in order, without those that are off. Errors
-    /// name the component that cannot be read. `resolver` answers the DNS questions of policies.
+    /// name the component that cannot be read, or that nobody vouches for. `resolver` answers the DNS questions of policies.
     pub fn policy_sources(&self, resolver: Option<Arc<dyn Resolver>>) -> Result<Vec<PolicySource>> {
         let lists = self.list.iter().map(|(name, list)| (name.clone(), list.members.clone())).collect();
-        let named = Arc::new(Named { lists, resolver, ..Named::default() });
+        let named = Arc::new(Named { lists, resolver, editor: Some(Arc::new(Edits)), ..Named::default() });
         let asked = self.policy.iter().filter(|policy| policy.mode != Mode::Off);
-        let mut sources = asked.map(|policy| self.source(policy, &named)).collect::<Result<Vec<_>>>()?;
+        let trust = Trust::read(&self.policies.keys, &self.policies.lock)?;
+        let mut sources = asked.map(|policy| self.source(policy, &named, &trust)).collect::<Result<Vec<_>>>()?;
         let best_effort =
             json!({ "secure_wait": seconds(self.send.secure_wait), "plaintext": if self.send.plaintext { "allow" } else { "deny" } });
         let sos = &self.send.sos;
@@ -28,9 +31,12 @@ impl Config {
         Ok(sources)
     }
 
-    fn source(&self, policy: &Policy, named: &Arc<Named>) -> Result<PolicySource> {
+    fn source(&self, policy: &Policy, named: &Arc<Named>, trust: &Trust) -> Result<PolicySource> {
         let Policy { name, component, settings, grant, .. } = policy;
         let octets = component.octets().with_context(|| format!("cannot read policy {name} from {component}"))?;
+        if let Component::File(path) = component {
+            trust.check(name, path, &octets, &grant.grant())?;
+        }
         if let Some(missing) = grant.lists.iter().find(|list| !self.list.contains_key(*list)) {
             bail!("policy {name}: grant.lists names {missing:?}, and there is no [list.{missing}]");
         }
@@ -45,8 +51,7 @@ impl Config {
             OnError::Accept => secmx_policy::OnError::Accept,
         };
         source.mode = if policy.mode == Mode::Shadow { secmx_policy::Mode::Shadow } else { secmx_policy::Mode::Enforce };
-        let Powers { message, dns, store_octets, lists } = grant.clone();
-        source.grant = Some(Grant { message, dns, store: store_octets, lists });
+        source.grant = Some(grant.grant());
         source.when = (policy.when != When::default()).then(|| self.condition(&policy.when) as Arc<dyn Condition>);
         Ok(source)
     }

@@ -1,9 +1,9 @@
 //! From an accepted transaction to the spool: envelope, rulings and octets become a message with its deliveries (invariant 4).
 
-use super::edit;
+use crate::edit;
 use crate::generation::Generation;
 use crate::sending::{demand_of, sending};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{NewMessage, Note, Spool, SpoolError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::trace::Received;
@@ -15,6 +15,10 @@ use secmx_core::ruling::ContentEffects;
 pub(super) struct Transaction<'a> {
     /// The configuration and policies that it saw from MAIL on (invariant 7).
     pub(super) generation: &'a Generation,
+    /// Its name in the queue.
+    pub(super) id: QueueId,
+    /// Lines of the decision log that come with it or not at all.
+    pub(super) notes: Vec<Note>,
     /// Who to and who from.
     pub(super) envelope: Envelope,
     /// The message as it came in.
@@ -34,7 +38,7 @@ pub(super) struct Transaction<'a> {
 impl Transaction<'_> {
     /// Writes it down. When this returns, message, deliveries and octets are on stable storage.
     pub(super) async fn commit(self, spool: &dyn Spool, now: Timestamp) -> Result<Message, SpoolError> {
-        let id = spool.new_id(now);
+        let id = self.id;
         let recipients = self.recipients();
         let trace = self.trace(id, &recipients, now);
         let content = edit::apply(&self.effects.edits, &self.content);
@@ -52,7 +56,7 @@ impl Transaction<'_> {
             origin: self.origin,
             tags: self.effects.tags,
         };
-        spool.accept(message.clone(), deliveries, body).await?;
+        spool.accept_noted(NewMessage { message: message.clone(), deliveries, body }, self.notes).await?;
         Ok(message)
     }
 

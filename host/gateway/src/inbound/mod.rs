@@ -2,8 +2,8 @@
 //!
 //! This room meets the other one, `outbound`, only in the spool (invariant 8).
 
+mod decide;
 mod door;
-mod edit;
 mod intake;
 mod proxy;
 mod sasl;
@@ -12,6 +12,7 @@ mod session;
 pub use door::Door;
 
 use crate::clock::Clock;
+use crate::decisions::Decisions;
 use crate::generation::Current;
 use crate::log::Log;
 use crate::spool::Spool;
@@ -23,6 +24,8 @@ pub struct Desk {
     pub current: Current,
     /// Where accepted mail goes.
     pub spool: Arc<dyn Spool>,
+    /// Where decisions of policies are written down.
+    pub decisions: Decisions,
     /// The log.
     pub log: Log,
     /// The time.

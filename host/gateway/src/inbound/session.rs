@@ -3,6 +3,7 @@
 //! Nothing here decides what is answered. While a question is open nothing is read, so what a client pipelines waits in the socket.
 
 use super::Desk;
+use super::decide::Pending;
 use super::door::Place;
 use super::intake::Transaction;
 use super::sasl::{Exchange, Progress};
@@ -13,12 +14,12 @@ use crate::stream::Stream;
 use bytes::Bytes;
 use secmx_core::channel::Channel;
 use secmx_core::mail::{Envelope, Mailbox, Parameter};
-use secmx_core::queue::{Origin, Standing};
+use secmx_core::queue::{Origin, QueueId, Standing};
 use secmx_core::report::{EnhancedStatus, Event, Reply};
 use secmx_core::ruling::{ClientCertificate, ContentEffects, Question, Reason, Ruling, Terms};
 use secmx_core::smtp::reply;
 use secmx_core::smtp::server::{AuthRefusal, AuthStep, Client, Disposition, Effect, Hello, Input, Refusal, ServerSession};
-use secmx_policy::{Fault, MessageFacts, SessionFacts};
+use secmx_policy::{Fault, MessageFacts, Minutes, SessionFacts};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
@@ -44,24 +45,28 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// A session and everything it needs.
 pub(super) struct Session {
-    desk: Arc<Desk>,
+    pub(super) desk: Arc<Desk>,
     /// Taken anew at each MAIL, kept to the end of the transaction (invariant 7).
-    generation: Arc<Generation>,
-    listener: Listener,
+    pub(super) generation: Arc<Generation>,
+    pub(super) listener: Listener,
     place: Place,
-    facts: SessionFacts,
+    pub(super) facts: SessionFacts,
     stream: Option<Stream>,
     deadline: Instant,
     hello: Option<Hello>,
     parameters: Vec<Parameter>,
     recipient_parameters: Vec<Vec<Parameter>>,
-    content: Vec<u8>,
+    pub(super) content: Vec<u8>,
     /// Since when a message has been coming in, and how many octets since.
     coming_in: Option<(Instant, u64)>,
     exchange: Option<(&'static str, Exchange)>,
     /// What the session is told before anything more is read.
     upcoming: Option<Input<'static>>,
-    effects: ContentEffects,
+    pub(super) effects: ContentEffects,
+    /// The name that the message will have in the queue, once policies were asked about it.
+    pub(super) queue: Option<QueueId>,
+    /// What they decided.
+    pub(super) decided: Option<Pending>,
     unsent: Vec<u8>,
     messages: u32,
 }
@@ -108,6 +113,8 @@ impl Session {
             exchange: None,
             upcoming: None,
             effects: ContentEffects::default(),
+            queue: None,
+            decided: None,
             unsent: Vec::new(),
             messages: 0,
         }
@@ -179,7 +186,8 @@ impl Session {
             }
             Effect::Commit { envelope, disposition } => Some(News::Other(Input::Stored(self.commit(envelope, disposition).await))),
             Effect::Dropped(reason) => {
-                self.desk.log.write(&Event::Discarded { queue: self.facts.id.clone(), code: &reason.code });
+                let queue = self.queue.map_or_else(|| self.facts.id.clone(), |id| id.to_string());
+                self.desk.log.write(&Event::Discarded { queue, code: &reason.code });
                 None
             }
             Effect::Wait(time) => {
@@ -302,28 +310,30 @@ impl Session {
 
     /// Puts a question to the policies. A fault of theirs is 451 4.3.0: the client keeps the message (invariant 6).
     async fn ask(&mut self, question: Question) -> Input<'static> {
-        let ruling = match question {
+        let mut minutes = Minutes::default();
+        let ruling = match &question {
             Question::Greet => return self.greet().await,
             Question::Mail { reverse_path, parameters } => {
                 self.generation = self.desk.current.load_full();
                 if !self.desk.spool.has_room(self.listener.limits.message_octets) {
                     return Input::Ruled(no_room());
                 }
-                let answer = self.generation.policies.mail(&self.facts, &reverse_path, &parameters).await;
-                self.parameters = parameters;
+                let answer = self.generation.policies.hearing(&mut minutes).mail(&self.facts, reverse_path, parameters).await;
+                self.parameters.clone_from(parameters);
                 answer.map(|(ruling, tags)| self.tagged(ruling, tags))
             }
             Question::Recipient { reverse_path, forward_path, parameters } => {
-                if !self.is_there(&forward_path) {
+                if !self.is_there(forward_path) {
                     return Input::Ruled(nobody());
                 }
-                let answer = self.generation.policies.recipient(&self.facts, &reverse_path, &forward_path, &parameters).await;
-                self.recipient_parameters.push(parameters);
+                let hearing = self.generation.policies.hearing(&mut minutes);
+                let answer = hearing.recipient(&self.facts, reverse_path, forward_path, parameters).await;
+                self.recipient_parameters.push(parameters.clone());
                 answer.map(|(ruling, tags)| self.tagged(ruling, tags))
             }
-            Question::Content(envelope) => self.inspect(envelope).await,
+            Question::Content(envelope) => self.inspect(envelope, &mut minutes).await,
         };
-        Input::Ruled(ruling.unwrap_or_else(|_| fault()))
+        Input::Ruled(self.write_down(&question, ruling.unwrap_or_else(|_| fault()), &minutes).await)
     }
 
     /// Whether one of ours is there to be written to, as far as the operator's list tells.
@@ -338,31 +348,34 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Input<'static> {
-        match self.generation.policies.greet(self.listener.role.policy(), &self.facts).await {
+        let mut minutes = Minutes::default();
+        match self.generation.policies.hearing(&mut minutes).greet(self.listener.role.policy(), &self.facts).await {
             Ok(greeting) => {
                 self.facts.tags.extend(greeting.tags);
                 let (session, client) = (&self.facts.id, self.facts.client_address.to_string());
                 self.desk.log.write(&Event::SessionOpen { session, listener: &self.facts.listener, client, role: greeting.terms.role });
-                Input::Greeted(greeting.terms, greeting.ruling)
+                Input::Greeted(greeting.terms, self.write_down(&Question::Greet, greeting.ruling, &minutes).await)
             }
-            Err(_) => Input::Greeted(Terms::default(), fault()),
+            Err(_) => Input::Greeted(Terms::default(), self.write_down(&Question::Greet, fault(), &minutes).await),
         }
     }
 
-    async fn inspect(&mut self, envelope: Envelope) -> Result<Ruling, Fault> {
+    async fn inspect(&mut self, envelope: &Envelope, minutes: &mut Minutes) -> Result<Ruling, Fault> {
         if !self.generation.policies.inspects_content() {
             return Ok(Ruling::Pass);
         }
         let content = Bytes::from(mem::take(&mut self.content));
+        let id = self.desk.spool.new_id(self.desk.clock.now());
+        self.queue = Some(id);
         let message = MessageFacts {
-            id: self.facts.id.clone(),
-            envelope,
+            id: id.to_string(),
+            envelope: envelope.clone(),
             parameters: self.parameters.clone(),
             recipient_parameters: self.recipient_parameters.clone(),
             octets: Arc::new(content.clone()),
             tags: BTreeMap::new(),
         };
-        let inspection = self.generation.policies.content(&self.facts, message).await;
+        let inspection = self.generation.policies.hearing(minutes).content(&self.facts, message).await;
         self.content = content.into();
         let inspection = inspection?;
         self.effects = inspection.effects;
@@ -370,13 +383,17 @@ impl Session {
     }
 
     /// Writes the message down. The 250 comes after this and only when it returns an id (invariant 4).
-    async fn commit(&mut self, envelope: Envelope, disposition: Disposition) -> Result<secmx_core::queue::QueueId, Refusal> {
+    async fn commit(&mut self, envelope: Envelope, disposition: Disposition) -> Result<QueueId, Refusal> {
         let hello = self.hello.clone().unwrap_or(Hello { name: "unknown".into(), extended: false });
         let (standing, reason) = match disposition {
             Disposition::Deliver => (Standing::Due, None),
             Disposition::Quarantine(reason) => (kept(&reason), Some(reason)),
         };
+        let (notes, passed) = Pending::split(self.decided.take());
+        let must_be_written = !notes.is_empty();
         let transaction = Transaction {
+            id: self.queue.take().unwrap_or_else(|| self.desk.spool.new_id(self.desk.clock.now())),
+            notes,
             generation: &self.generation,
             envelope,
             content: Bytes::from(mem::take(&mut self.content)),
@@ -396,6 +413,12 @@ impl Session {
         match transaction.commit(self.desk.spool.as_ref(), self.desk.clock.now()).await {
             Ok(message) => {
                 self.messages += 1;
+                if must_be_written {
+                    self.desk.decisions.noted();
+                }
+                if let Some(line) = passed {
+                    self.desk.decisions.passed(line).await;
+                }
                 let queue = message.id.to_string();
                 if let Some(reason) = &reason {
                     self.desk.log.write(&Event::Quarantined { queue: queue.clone(), code: &reason.code });
@@ -422,6 +445,7 @@ impl Session {
         self.content = Vec::new();
         self.coming_in = None;
         self.effects = ContentEffects::default();
+        (self.queue, self.decided) = (None, None);
         self.parameters.clear();
         self.recipient_parameters.clear();
     }

@@ -4,6 +4,7 @@
 
 mod call;
 mod connector;
+mod decide;
 mod notice;
 mod scheduler;
 mod settle;

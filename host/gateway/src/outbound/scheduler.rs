@@ -2,6 +2,7 @@
 
 use super::worker;
 use crate::clock::Clock;
+use crate::decisions::Decisions;
 use crate::generation::Current;
 use crate::log::Log;
 use crate::spool::{SetAside, Spool};
@@ -30,6 +31,8 @@ pub struct Courier {
     pub current: Current,
     /// The queue.
     pub spool: Arc<dyn Spool>,
+    /// Where decisions of policies are written down.
+    pub decisions: Decisions,
     /// The log.
     pub log: Log,
     /// The time.

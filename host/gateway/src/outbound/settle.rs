@@ -2,6 +2,7 @@
 //!
 //! The notice to the sender is accepted in the same write that ends the delivery, so that a crash neither loses nor doubles it.
 
+use super::decide;
 use super::notice::{Action, Notice, Told};
 use super::worker::Job;
 use crate::sending::sending;
@@ -49,6 +50,7 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
     let lmtp = matches!(&job.delivery.via, Via::Configured(hop) if Hop::split(hop).is_some_and(|(hop, _)| hop == Hop::Lmtp));
     notices.extend(compose(job, if lmtp { Action::Delivered } else { Action::Relayed }, taken, &[]).await);
     log(job, &remaining, next, bounce);
+    let notes = decide::notes(job, &remaining.waiting, &remaining.returned);
     let settlement = if remaining.waiting.is_empty() {
         Settlement::Finished
     } else {
@@ -60,7 +62,12 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
             warned: job.delivery.warned || late,
         }
     };
-    job.courier.spool.settle(job.delivery.key, settlement, notices).await
+    let decided = !notes.is_empty();
+    job.courier.spool.settle_noted(job.delivery.key, settlement, notices, notes).await?;
+    if decided {
+        job.courier.decisions.noted();
+    }
+    Ok(())
 }
 
 /// Who waits and who is given up. A message that is too old is given up with what kept it.

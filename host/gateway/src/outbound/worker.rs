@@ -16,8 +16,8 @@ use secmx_core::secmx::delivery::{Next, Run, Verdict};
 use secmx_core::secmx::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, Own};
 use secmx_core::secmx::exchanger::{Exchanger, Source};
 use secmx_core::secmx::route::{Candidate, Floors, Route};
-use secmx_policy::{DestinationFacts, ExchangerFacts, Fault};
-use std::sync::Arc;
+use secmx_policy::{DestinationFacts, ExchangerFacts, Fault, Minutes};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 /// What one attempt works with.
@@ -27,6 +27,7 @@ pub(super) struct Job<'a> {
     pub(super) message: Message,
     pub(super) delivery: Delivery,
     pub(super) now: Timestamp,
+    minutes: Mutex<Minutes>,
 }
 
 /// One candidate of the run: what the connector works with.
@@ -45,7 +46,8 @@ pub(super) async fn attempt(courier: &Courier, delivery: Delivery) {
         Ok(message) => message,
         Err(error) => return courier.log.write(&Event::SpoolFailed { detail: error.to_string() }),
     };
-    let job = Job { courier, generation: courier.current.load_full(), message, delivery, now: courier.clock.now() };
+    let job =
+        Job { courier, generation: courier.current.load_full(), message, delivery, now: courier.clock.now(), minutes: Mutex::default() };
     let verdict = job.verdict().await;
     if let Err(error) = settle::settle(&job, verdict).await {
         courier.log.write(&Event::SpoolFailed { detail: error.to_string() });
@@ -59,7 +61,10 @@ impl Job<'_> {
             return self.wait(Cause::Fault("the next hop in the queue is not a host with a port".into()));
         };
         self.log_discovery(&discovery);
-        let routing = match self.generation.policies.route(self.facts(&discovery)).await {
+        let mut minutes = Minutes::default();
+        let routing = self.generation.policies.hearing(&mut minutes).route(self.facts(&discovery)).await;
+        self.add(minutes);
+        let routing = match routing {
             Ok(routing) => routing,
             Err(fault) => return self.wait(Cause::Fault(fault.to_string())),
         };
@@ -70,6 +75,15 @@ impl Job<'_> {
             Ok(route) => self.follow(route, routing.plan, &discovery).await,
             Err(fault) => self.wait(Cause::Fault(fault.to_string())),
         }
+    }
+
+    /// What the sender policies said so far.
+    pub(super) fn minutes(&self) -> Minutes {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, minutes: Minutes) {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner).append(minutes);
     }
 
     fn wait(&self, cause: Cause) -> Verdict {
@@ -164,7 +178,11 @@ impl Attempt<'_> {
     /// The last word of the sender policies, now that a channel stands.
     pub(super) async fn admit(&self, channel: &Channel) -> Result<Ruling, Fault> {
         let index = u32::try_from(self.candidate.exchanger).unwrap_or(u32::MAX);
-        self.job.generation.policies.admit(self.job.facts(self.discovery), index, channel).await
+        let mut minutes = Minutes::default();
+        let facts = self.job.facts(self.discovery);
+        let ruling = self.job.generation.policies.hearing(&mut minutes).admit(facts, index, channel).await;
+        self.job.add(minutes);
+        ruling
     }
 }
 

@@ -38,6 +38,7 @@ on_every_engine! {
     a_broken_message_is_set_aside_whole
     a_broken_or_missing_chunk_is_never_delivered
     garbage_at_a_foreign_key_is_set_aside
+    notes_wait_until_they_are_forgotten
     a_change_wakes_the_scheduler
     requests_of_many_at_once_are_all_kept
 }
@@ -196,6 +197,33 @@ async fn a_notice_comes_with_the_settlement_or_not_at_all<G: Ground>() {
     assert_eq!(spool.counts().await, Counts { messages: 1, deliveries: 1, octets: 6 });
     assert_eq!(spool.claim(at(0), 9, LEASE, &|_| 9).await.expect("whole"), bounce.deliveries);
     assert_eq!(spool.body(bounce.message.id, 0, 99).await, Ok(Bytes::from_static(b"bounce")));
+}
+
+/// What a log must not lose comes with its message or not at all, and is there after a crash.
+async fn notes_wait_until_they_are_forgotten<G: Ground>() {
+    let ground = G::new();
+    let spool = ground.open().spool;
+    let note = |line: &'static str| Note { id: spool.new_id(at(0)), line: Bytes::from_static(line.as_bytes()) };
+    let new = mail(&spool, &["x.test"], b"body");
+    let (with, alone, settled) = (note("with a message"), note("alone"), note("with a settlement"));
+    spool.accept_noted(new.clone(), vec![with.clone()]).await.expect("room");
+    assert!(spool.accept_noted(new.clone(), vec![note("never")]).await.is_err(), "it is there already");
+    spool.note(alone.clone()).await.expect("room");
+    let key = new.deliveries[0].key;
+    spool.settle_noted(key, Settlement::Finished, vec![], vec![settled.clone()]).await.expect("there");
+    assert_eq!(spool.settle_noted(key, Settlement::Finished, vec![], vec![note("never")]).await, Err(SpoolError::Gone));
+    drop(spool);
+    let spool = ground.open().spool;
+    assert_eq!(spool.notes(9).await, Ok(vec![with.clone(), alone.clone(), settled.clone()]));
+    assert_eq!(spool.notes(1).await, Ok(vec![with.clone()]));
+    spool.forget(vec![with.id, alone.id]).await.expect("written");
+    assert_eq!(spool.notes(9).await, Ok(vec![settled.clone()]));
+    assert!(spool.new_id(at(0)) > settled.id);
+    drop(spool);
+    ground.spoil(Table::Notes, 0);
+    let spool = ground.open().spool;
+    assert_eq!(spool.notes(9).await, Ok(Vec::new()), "what is broken is set aside, not logged");
+    assert_eq!((spool.set_aside().await.len(), spool.notes(9).await), (1, Ok(Vec::new())));
 }
 
 async fn ids_rise_across_restarts<G: Ground>() {

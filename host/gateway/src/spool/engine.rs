@@ -196,8 +196,11 @@ fn load(tables: &impl Tables) -> io::Result<(Index, Vec<SetAside>)> {
 
 /// The highest id that was ever stored and is still to be seen.
 fn last_id(tables: &impl Tables) -> io::Result<u64> {
-    let key = tables.last_key(Table::Messages)?.unwrap_or_default();
-    let bits = key.first_chunk::<8>().map_or(0, |id| u64::from_be_bytes(*id));
-    // A foreign key must not push ids beyond what they can say.
-    Ok(if QueueId::from_bits(bits).to_bits() == bits { bits } else { 0 })
+    let last = |table| {
+        let key = tables.last_key(table)?.unwrap_or_default();
+        let bits = key.first_chunk::<8>().map_or(0, |id| u64::from_be_bytes(*id));
+        // A foreign key must not push ids beyond what they can say.
+        Ok::<_, io::Error>(if QueueId::from_bits(bits).to_bits() == bits { bits } else { 0 })
+    };
+    Ok(last(Table::Messages)?.max(last(Table::Notes)?))
 }

@@ -89,8 +89,8 @@ fn database(place: &Path) -> fjall::Result<(Database, [Keyspace; Table::ALL.len(
         .worker_threads(2)
         .open()?;
     let open = |table: Table| database.keyspace(table.name(), || options(table));
-    let [messages, deliveries, chunks, attempts, set_aside] = Table::ALL;
-    let keyspaces = [open(messages)?, open(deliveries)?, open(chunks)?, open(attempts)?, open(set_aside)?];
+    let [messages, deliveries, chunks, attempts, set_aside, notes] = Table::ALL;
+    let keyspaces = [open(messages)?, open(deliveries)?, open(chunks)?, open(attempts)?, open(set_aside)?, open(notes)?];
     Ok((database, keyspaces))
 }
 

@@ -63,6 +63,15 @@ pub struct NewMessage {
     pub body: Vec<Bytes>,
 }
 
+/// A line for a log that must not lose it. It waits in the spool until whoever writes that log has it on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// From [`Spool::new_id`].
+    pub id: QueueId,
+    /// The line.
+    pub line: Bytes,
+}
+
 /// What an attempt comes to for its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
@@ -139,7 +148,12 @@ pub trait Spool: Send + Sync {
 
     /// Takes responsibility for a message. After `Ok` it survives a crash of the process and of the machine (invariant 4). Errors with
     /// [`SpoolError::Full`], or with a fault; then the message must be answered 4yz.
-    async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError>;
+    async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError> {
+        self.accept_noted(NewMessage { message, deliveries, body }, Vec::new()).await
+    }
+
+    /// [`Spool::accept`], and writes notes in the same step: a crash leaves all of it or nothing.
+    async fn accept_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError>;
 
     /// Hands out up to `limit` deliveries that are due at `now`, earliest first, each to nobody else until it is settled or `lease` has
     /// passed. What has no room at its destination is left out, at a cost per destination, not per delivery.
@@ -165,7 +179,27 @@ pub trait Spool: Send + Sync {
 
     /// Ends an attempt, and accepts what it gives rise to (bounce, delay notice), in one step: a crash leaves both or neither. Nothing of
     /// it happens when the delivery is gone. After `Ok` it is as durable as an accepted message. [`SpoolError::Full`] is no outcome.
-    async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError>;
+    async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
+        self.settle_noted(key, settlement, notices, Vec::new()).await
+    }
+
+    /// [`Spool::settle`], and writes notes in the same step.
+    async fn settle_noted(
+        &self,
+        key: DeliveryKey,
+        settlement: Settlement,
+        notices: Vec<NewMessage>,
+        notes: Vec<Note>,
+    ) -> Result<(), SpoolError>;
+
+    /// Writes a note that belongs to no message. After `Ok` it is as durable as an accepted message. Errors as [`Spool::accept`] does.
+    async fn note(&self, note: Note) -> Result<(), SpoolError>;
+
+    /// Up to `limit` notes, oldest first. What is broken is set aside.
+    async fn notes(&self, limit: usize) -> Result<Vec<Note>, SpoolError>;
+
+    /// Takes notes away that are kept elsewhere now. A crash of the machine may bring them back.
+    async fn forget(&self, notes: Vec<QueueId>) -> Result<(), SpoolError>;
 
     /// Keeps a delivery back until it is released. An attempt under way is finished.
     async fn hold(&self, key: DeliveryKey, reason: &str) -> Result<(), SpoolError>;

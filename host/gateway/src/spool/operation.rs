@@ -5,7 +5,7 @@ use super::record::Broken;
 use super::stored;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{Change, Transaction};
-use super::{Counts, NewMessage, Room, SetAside, Settlement, Spool, SpoolError, Started};
+use super::{Counts, NewMessage, Note, Room, SetAside, Settlement, Spool, SpoolError, Started};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -54,6 +54,11 @@ impl Finding {
     fn new(table: Table, key: &[u8], id: QueueId, why: impl ToString) -> Self {
         Self { table, key: key.to_vec(), id, detail: why.to_string() }
     }
+}
+
+/// The id that a key begins with.
+fn id_of(key: &[u8]) -> QueueId {
+    QueueId::from_bits(key.first_chunk::<8>().map_or(0, |id| u64::from_be_bytes(*id)))
 }
 
 fn fault(error: io::Error) -> SpoolError {
@@ -209,9 +214,35 @@ impl<T: Tables> Shared<T> {
         })?;
         Ok(deliveries)
     }
+
+    /// The oldest notes, and what of them is broken.
+    fn notes(&self, limit: usize) -> io::Result<(Vec<Note>, Vec<Finding>)> {
+        let (mut notes, mut broken) = (Vec::new(), Vec::new());
+        self.tables.scan(Table::Notes, &[], &mut |key, record| {
+            match stored::read_note(key, record) {
+                Ok(note) => notes.push(note),
+                Err(why) => broken.push(Finding::new(Table::Notes, key, id_of(key), why)),
+            }
+            if notes.len() + broken.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok((notes, broken))
+    }
 }
 
 impl<T: Tables> Engine<T> {
+    async fn set_note_aside(&self, finding: Finding) -> Result<(), SpoolError> {
+        let Finding { id, key, detail, .. } = finding;
+        let report = SetAside { key: stored::name(Table::Notes, &key), detail };
+        self.submit(id, 0, move |shared, _| {
+            let found = shared.tables.read(Table::Notes, &key).map_err(fault)?.ok_or(SpoolError::Gone)?;
+            let writes = move_aside(Table::Notes, &key, &found).to_vec();
+            Ok(Transaction { writes, changes: Vec::new(), survives: Survives::Machine })
+        })
+        .await?;
+        self.shared.report(report);
+        Ok(())
+    }
+
     /// Sets a record aside and says so; gives the error for whoever wanted it.
     async fn set_broken_aside(&self, finding: Finding) -> SpoolError {
         let report = SetAside { key: stored::name(finding.table, &finding.key), detail: finding.detail.clone() };
@@ -245,10 +276,10 @@ impl<T: Tables> Spool for Engine<T> {
         self.failure().is_none() && !matches!(self.shared.admit(0, octets), Err(SpoolError::Full))
     }
 
-    async fn accept(&self, message: Message, deliveries: Vec<Delivery>, body: Vec<Bytes>) -> Result<(), SpoolError> {
-        let (id, octets) = (message.id, stored::octets(&body));
-        let new = NewMessage { message, deliveries, body };
-        let prepared = if octets < LARGE_OCTETS { prepare(&new) } else { self.read(move |_| prepare(&new)).await? }?;
+    async fn accept_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
+        let (id, octets) = (new.message.id, stored::octets(&new.body));
+        let mut prepared = if octets < LARGE_OCTETS { prepare(&new) } else { self.read(move |_| prepare(&new)).await? }?;
+        prepared.writes.extend(notes.iter().map(stored::put_note));
         self.submit(id, octets, move |shared, before| {
             shared.admit(before, octets)?;
             if shared.index().octets_of(id).is_some() {
@@ -306,7 +337,13 @@ impl<T: Tables> Spool for Engine<T> {
         attempt.map_err(|broken| SpoolError::Fault(format!("{}: {broken}", stored::name(Table::Attempts, &place))))
     }
 
-    async fn settle(&self, key: DeliveryKey, settlement: Settlement, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
+    async fn settle_noted(
+        &self,
+        key: DeliveryKey,
+        settlement: Settlement,
+        notices: Vec<NewMessage>,
+        notes: Vec<Note>,
+    ) -> Result<(), SpoolError> {
         let prepared = notices.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         self.submit(key.id, 0, move |shared, _| {
             let mut transaction = shared.settle(key, settlement)?;
@@ -314,7 +351,34 @@ impl<T: Tables> Spool for Engine<T> {
                 transaction.writes.extend(notice.writes);
                 transaction.changes.extend(notice.changes);
             }
+            transaction.writes.extend(notes.iter().map(stored::put_note));
             Ok(transaction)
+        })
+        .await
+    }
+
+    async fn note(&self, note: Note) -> Result<(), SpoolError> {
+        let octets = note.line.len() as u64;
+        self.submit(note.id, octets, move |shared, before| {
+            shared.admit(before, octets)?;
+            Ok(Transaction { writes: vec![stored::put_note(&note)], changes: Vec::new(), survives: Survives::Machine })
+        })
+        .await
+    }
+
+    async fn notes(&self, limit: usize) -> Result<Vec<Note>, SpoolError> {
+        let (notes, broken) = self.read(move |shared| shared.notes(limit)).await?.map_err(fault)?;
+        for finding in broken {
+            self.set_note_aside(finding).await?;
+        }
+        Ok(notes)
+    }
+
+    async fn forget(&self, notes: Vec<QueueId>) -> Result<(), SpoolError> {
+        let Some(first) = notes.first().copied() else { return Ok(()) };
+        self.submit(first, 0, move |_, _| {
+            let writes = notes.iter().map(|id| stored::delete(Table::Notes, &stored::message_key(*id))).collect();
+            Ok(Transaction { writes, changes: Vec::new(), survives: Survives::Process })
         })
         .await
     }

@@ -77,6 +77,7 @@ fn tag(table: Table) -> u8 {
         Table::Chunks => b'C',
         Table::Attempts => b'A',
         Table::SetAside => b'S',
+        Table::Notes => b'N',
     }
 }
 

@@ -4,10 +4,10 @@
 //! whole. A body lies in chunks, written once and never changed; each says how long the whole body is, so that a lost chunk cannot pass
 //! for the end.
 
-use super::SpoolError;
 use super::index::Entry;
 use super::record::{self, Broken};
 use super::tables::{Table, Write};
+use super::{Note, SpoolError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::MailDomain;
@@ -135,6 +135,18 @@ fn split(payload: &[u8]) -> Result<(Head<'_>, &[u8]), Broken> {
         Some((head, json))
     };
     parts().ok_or(Broken::Content)
+}
+
+/// The record of a note.
+pub(super) fn put_note(note: &Note) -> Write {
+    put(Table::Notes, &message_key(note.id), &[&note.line])
+}
+
+/// Reads a note.
+pub(super) fn read_note(key: &[u8], octets: &[u8]) -> Result<Note, Broken> {
+    let bits = u64::from_be_bytes(key.try_into().map_err(|_| Broken::Content)?);
+    let line = Bytes::copy_from_slice(record::unseal(Table::Notes, key, octets)?);
+    Ok(Note { id: QueueId::from_bits(bits), line })
 }
 
 /// How many chunks a body of `octets` has. An empty body has none.

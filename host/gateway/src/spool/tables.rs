@@ -19,11 +19,13 @@ pub enum Table {
     Attempts,
     /// What cannot be read, as it was found, by table and key.
     SetAside,
+    /// Lines on their way to a log, by id.
+    Notes,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Messages, Self::Deliveries, Self::Chunks, Self::Attempts, Self::SetAside];
+    pub const ALL: [Self; 6] = [Self::Messages, Self::Deliveries, Self::Chunks, Self::Attempts, Self::SetAside, Self::Notes];
 
     /// Its name on disk and in reports.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Table {
             Self::Chunks => "chunks",
             Self::Attempts => "attempts",
             Self::SetAside => "set-aside",
+            Self::Notes => "notes",
         }
     }
 }

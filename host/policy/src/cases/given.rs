@@ -9,7 +9,7 @@ use bytes::Bytes;
 use secmx_core::channel::{Channel, Level, Tls, TlsVersion};
 use secmx_core::mail::{Mailbox, ReversePath};
 use secmx_core::role::SenderRole;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(super) const KEYS: &[&str] = &[
     "messages",
     "config",
     "dns",
+    "replay",
     "lists",
     "store",
     "tags",
@@ -32,7 +33,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// What is asked. Everything may be left to `[defaults]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Given {
     /// `receiver`, `content` or `sender`.
@@ -51,6 +52,8 @@ pub struct Given {
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
     /// Answers of DNS by `name KIND`.
     pub dns: Option<BTreeMap<String, DnsAnswer>>,
+    /// File of host answers that `secmx policy run --record` wrote, beside the file of cases.
+    pub replay: Option<String>,
     /// Lists of the configuration by name.
     pub lists: Option<BTreeMap<String, Vec<String>>>,
     /// What the store holds.
@@ -65,7 +68,7 @@ pub struct Given {
 }
 
 /// Session and envelope.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Envelope {
     /// Reverse-path; empty is `<>`.
@@ -89,7 +92,7 @@ pub struct Envelope {
 }
 
 /// TLS of a connection.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protection {
     /// `1.2` or `1.3`.
@@ -101,7 +104,7 @@ pub struct Protection {
 }
 
 /// What DNS answers.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum DnsAnswer {
     /// `servfail`, `none`, `bogus`, or a single value.
@@ -119,7 +122,7 @@ pub enum DnsAnswer {
 }
 
 /// What discovery found for a domain.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Destination {
     /// Domain; that of the first recipient when it is not said.
@@ -141,7 +144,7 @@ pub struct Destination {
 }
 
 /// A host that may take the mail.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchanger {
     /// Host name.
@@ -180,6 +183,7 @@ impl Given {
             messages: self.messages.or_else(|| other.messages.clone().filter(|_| !speaks_of_a_message)),
             config: self.config.or_else(|| other.config.clone()),
             dns: self.dns.or_else(|| other.dns.clone()),
+            replay: self.replay.or_else(|| other.replay.clone()),
             lists: self.lists.or_else(|| other.lists.clone()),
             store: self.store.or_else(|| other.store.clone()),
             tags: self.tags.or_else(|| other.tags.clone()),
@@ -188,8 +192,8 @@ impl Given {
         }
     }
 
-    /// Seconds since 1970-01-01T00:00:00Z. Not said: 2026-01-01.
-    pub(super) fn now(&self) -> Result<u64, String> {
+    /// Seconds since 1970-01-01T00:00:00Z. Not said: 2026-01-01. Errors as [`Given::trial`] does.
+    pub fn now(&self) -> Result<u64, String> {
         let Some(written) = self.now else { return Ok(1_767_225_600) };
         let moment: jiff::Timestamp =
             written.to_string().parse().map_err(|_| format!("`now`: expected a moment such as 2026-11-23T00:00:00Z, found {written}"))?;
@@ -197,7 +201,7 @@ impl Given {
     }
 
     /// What the policy may refer to.
-    pub(super) fn named(&self, policy: &str) -> Arc<Named> {
+    pub fn named(&self, policy: &str) -> Arc<Named> {
         let lists = self.lists.clone().unwrap_or_default();
         let lower = |members: Vec<String>| members.into_iter().map(|member| member.to_lowercase()).collect();
         let book = Book::default();
@@ -216,8 +220,8 @@ impl Given {
         })
     }
 
-    /// The question.
-    pub(super) fn trial(&self, message: Bytes) -> Result<Trial, String> {
+    /// The question, about this message where it is about one. Errors, in one sentence, say what is wrong with what is given.
+    pub fn trial(&self, message: Bytes) -> Result<Trial, String> {
         let envelope = self.envelope.clone().unwrap_or_default();
         match self.interface.as_deref() {
             Some("content") => {
@@ -388,6 +392,19 @@ impl Envelope {
         };
         let facts = Tls { version, cipher: cipher.to_owned(), group: "X25519".to_owned(), server_name: None, peer: None, doubt: None };
         Ok(Channel { level, tls: Some(facts) })
+    }
+}
+
+impl DnsAnswer {
+    /// As a case would have it. `None` for an answer that a case did not give.
+    pub fn of(answer: &Result<Lookup, NoAnswer>) -> Option<Self> {
+        Some(match answer {
+            Ok(Lookup { values, secure }) => Self::Full { values: values.clone(), secure: *secure },
+            Err(NoAnswer::None) => Self::Word("none".to_owned()),
+            Err(NoAnswer::Unavailable) => Self::Word("servfail".to_owned()),
+            Err(NoAnswer::Bogus) => Self::Word("bogus".to_owned()),
+            Err(NoAnswer::NotGiven(_)) => return None,
+        })
     }
 }
 

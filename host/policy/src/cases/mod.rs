@@ -5,7 +5,7 @@
 mod given;
 mod verdict;
 
-pub use given::{Destination, DnsAnswer, Envelope, Exchanger, Given};
+pub use given::{Destination, DnsAnswer, Envelope, Exchanger, Given, Protection};
 pub use verdict::{Difference, Expect, Expectation, Outcome};
 
 use crate::sandbox::Runtime;

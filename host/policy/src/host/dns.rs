@@ -5,6 +5,9 @@ use crate::bindings::secmx::policy::dns::{Answer, Failure, Host};
 use crate::resolver::{Lookup, NoAnswer};
 use wasmtime::{Result, bail};
 
+/// Answers that are remembered.
+const LOOKUPS_MAX: usize = 100;
+
 impl Host for State {
     async fn query(&mut self, name: String, kind: String) -> Result<Result<Answer, Failure>> {
         self.note("dns.query", || format!("{name}, {kind}"));
@@ -12,7 +15,12 @@ impl Host for State {
             bail!("looking up {kind} is not granted: [[policy]] grant = {{ dns = [{kind:?}] }} gives it");
         }
         let Some(resolver) = &self.identity.named.resolver else { return Ok(Err(Failure::Unavailable)) };
-        match resolver.look_up(&name, &kind.to_ascii_uppercase()).await {
+        let kind = kind.to_ascii_uppercase();
+        let found = resolver.look_up(&name, &kind).await;
+        if self.story.lookups.len() < LOOKUPS_MAX {
+            self.story.lookups.push((format!("{name} {kind}"), found.clone()));
+        }
+        match found {
             Ok(Lookup { values, secure }) => Ok(Ok(Answer { values, secure })),
             Err(NoAnswer::None) => Ok(Err(Failure::None)),
             Err(NoAnswer::Unavailable) => Ok(Err(Failure::Unavailable)),

@@ -16,8 +16,10 @@ use crate::convert;
 use crate::effects::Effects;
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::mime::View;
+use crate::minutes::Cost;
 use crate::occasion::Occasion;
 use crate::policy::Identity;
+use crate::resolver::{Lookup, NoAnswer};
 use crate::sandbox::{Limits, Meter};
 use crate::store::Writes;
 use crate::trial::Trialled;
@@ -103,6 +105,16 @@ pub(crate) struct Story {
     /// Memory that was taken, octets.
     pub(crate) memory_bytes: usize,
     octets: usize,
+    used: Vec<(&'static str, u32)>,
+    lookups: Vec<(String, std::result::Result<Lookup, NoAnswer>)>,
+}
+
+impl Story {
+    /// What it took and used.
+    pub(crate) fn take_cost(&mut self) -> Cost {
+        let (calls, lookups) = (std::mem::take(&mut self.used), std::mem::take(&mut self.lookups));
+        Cost { memory_bytes: self.memory_bytes, calls, lookups }
+    }
 }
 
 /// What stands behind one call. Made for it and gone with it.
@@ -167,8 +179,13 @@ impl State {
         }
     }
 
-    /// Remembers that a host function was called, when that is wanted.
-    fn note(&mut self, function: &str, arguments: impl FnOnce() -> String) {
+    /// Counts the call of a host function, and remembers its arguments when that is wanted.
+    fn note(&mut self, function: &'static str, arguments: impl FnOnce() -> String) {
+        let used = &mut self.story.used;
+        match used.iter_mut().find(|(name, _)| *name == function) {
+            Some((_, number)) => *number = number.saturating_add(1),
+            None => used.push((function, 1)),
+        }
         if self.facts.trial.is_some() && self.story.calls.len() < CALLS_MAX {
             let arguments: String = arguments().chars().take(80).collect();
             self.story.calls.push(format!("{function}({arguments})"));

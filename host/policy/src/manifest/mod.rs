@@ -10,6 +10,7 @@ pub use grant::{Grant, MessageAccess};
 pub use schema::{Field, Kind, Schema};
 
 use crate::units;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -191,15 +192,34 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
 
 fn written_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let refused = || serde::de::Error::custom(format!("expected a duration such as \"20ms\", found {text:?}"));
+    let refused = || D::Error::custom(format!("expected a duration such as \"20ms\", found {text:?}"));
     units::duration(&text).map(Some).ok_or_else(refused)
 }
 
-/// A size as text, such as `"1MiB"`.
+/// A size as text, such as `"1MiB"`, or as a number of octets.
 fn written_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let refused = || serde::de::Error::custom(format!("expected a size such as \"16MiB\", found {text:?}"));
-    units::size(&text).filter(|octets| *octets > 0).map(Some).ok_or_else(refused)
+    struct Size;
+    impl Visitor<'_> for Size {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size such as \"16MiB\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let refused = || E::custom(format!("expected a size such as \"16MiB\", found {text:?}"));
+            units::size(text).filter(|octets| *octets > 0).ok_or_else(refused)
+        }
+
+        fn visit_i64<E: Error>(self, octets: i64) -> Result<u64, E> {
+            u64::try_from(octets).ok().filter(|octets| *octets > 0).ok_or_else(|| E::custom(format!("expected a size, found {octets}")))
+        }
+
+        fn visit_u64<E: Error>(self, octets: u64) -> Result<u64, E> {
+            Ok(octets)
+        }
+    }
+    deserializer.deserialize_any(Size).map(Some)
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@ use crate::guests::{ACCEPT, ADD_FIELD, PASS, QUARANTINE, SET_TAG, policy, sender
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::senders::facts;
-use crate::set;
+use crate::{runtime, set};
+use bytes::Bytes;
 use secmx_core::channel::Level;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{Edit, Plan, Ruling, Step};
-use secmx_policy::{DestinationFacts, Mode, PolicySource};
+use secmx_policy::{DestinationFacts, Editor, Minutes, Mode, Named, PolicySet, PolicySource, ShadowDifference};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const SECURE_ONLY: &str = "(call $set-role (local.get $destination) (i32.const 1))";
 const BEST_EFFORT: &str = "(call $set-role (local.get $destination) (i32.const 0))";
@@ -42,15 +45,68 @@ async fn a_shadow_has_no_say() {
     let inspection = set.content(&session(), message()).await.expect("an answer");
     assert_eq!((inspection.ruling, inspection.effects.edits.len(), inspection.effects.tags.len()), (Ruling::Pass, 0, 0));
     let told = |policy: &str, event: &str| log.lines().into_iter().find(|line| line.contains(policy) && line.contains(event));
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(20);
     while told("\"same\"", "policy.ruled").is_none() {
-        assert!(std::time::Instant::now() < patience, "{:?}", log.lines());
+        assert!(Instant::now() < patience, "{:?}", log.lines());
         tokio::task::yield_now().await;
     }
     let differs = told("\"next\"", "policy.shadow-differs").expect("it differed");
     assert!(differs.contains(r#""enforced":"pass","shadow":"quarantine","code":"policy.word""#), "{differs}");
     assert!(told("\"next\"", "policy.ruled").is_some_and(|line| line.contains(r#""shadow":true"#)));
     assert!(told("\"same\"", "policy.shadow-differs").is_none());
+}
+
+/// Puts a field before the message.
+#[derive(Debug)]
+struct Prefix;
+
+impl Editor for Prefix {
+    fn edited(&self, edits: &[Edit], message: &Bytes) -> Bytes {
+        [&b"X: y\r\n"[..].repeat(edits.len()), &message[..]].concat().into()
+    }
+}
+
+/// What a shadow would have changed, the next shadow sees; the policies in force and the message itself do not.
+#[tokio::test]
+async fn shadows_carry_their_own_edits_forward() {
+    let named = Arc::new(Named { editor: Some(Arc::new(Prefix)), ..Named::default() });
+    let shadow = |source| PolicySource { mode: Mode::Shadow, named: Arc::clone(&named), ..source };
+    let size = message().octets.len();
+    let larger =
+        format!("(if (result i32) (i64.gt_u (call $octets (local.get $message)) (i64.const {size})) (then {QUARANTINE}) (else {PASS}))");
+    let edits = format!("{ADD_FIELD} {PASS}");
+    let (runtime, _) = runtime();
+    let sources = vec![
+        policy("live", "", &larger),
+        shadow(policy("before", "", &larger)),
+        shadow(policy("editor", "", &edits)),
+        shadow(policy("behind", "", &larger)),
+    ];
+    let set = PolicySet::load(&runtime, sources).expect("loads");
+    assert_eq!(set.content(&session(), message()).await.expect("an answer").ruling, Ruling::Pass);
+    let patience = Instant::now() + Duration::from_secs(20);
+    while runtime.shadows().len() < 3 {
+        assert!(Instant::now() < patience, "{:?}", runtime.shadows());
+        tokio::task::yield_now().await;
+    }
+    let tallies = runtime.shadows();
+    assert_eq!((tallies["before"].asked, tallies["before"].differences.len()), (1, 0));
+    assert_eq!(tallies["behind"].differences.get(&("pass", "quarantine")), Some(&1));
+    let last = ShadowDifference { subject: message().id, enforced: "pass", shadow: "quarantine", code: Some("policy.word".into()) };
+    assert_eq!(tallies["behind"].last.back(), Some(&last));
+}
+
+/// What was said is in the minutes, in order, a fault among it.
+#[tokio::test]
+async fn the_minutes_name_who_was_asked_and_what_it_cost() {
+    let counts = format!("(drop (call $octets (local.get $message))) {PASS}");
+    let (set, _) = set(vec![policy("first", "", &counts), policy("second", "", "unreachable"), policy("third", "", PASS)]);
+    let mut minutes = Minutes::default();
+    assert!(set.hearing(&mut minutes).content(&session(), message()).await.is_err());
+    let said: Vec<_> = minutes.said().iter().map(|said| (said.policy(), said.ruling, said.fault.is_some())).collect();
+    assert_eq!(said, [("first", "pass", false), ("second", "defer", true)]);
+    assert_eq!((minutes.said()[0].cost.calls.as_slice(), minutes.said()[0].sha256().len()), (&[("message.octets", 1)][..], 64));
+    assert_eq!(minutes.said()[1].reason.as_ref().map(|reason| reason.code.as_str()), Some("policy.fault"));
 }
 
 /// A fault in a chain is a fault of the question: what came before it does not count either.
@@ -97,7 +153,7 @@ async fn a_step_to_a_host_that_was_not_listed_is_a_fault() {
 /// Questions are asked from tasks of a runtime with many threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_run_side_by_side() {
-    let set = std::sync::Arc::new(set(vec![policy("tag", "", &format!("{SET_TAG} {PASS}"))]).0);
+    let set = Arc::new(set(vec![policy("tag", "", &format!("{SET_TAG} {PASS}"))]).0);
     let asking: Vec<_> = (0..64)
         .map(|_| {
             let set = set.clone();

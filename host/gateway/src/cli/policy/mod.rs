@@ -2,13 +2,17 @@
 
 mod build;
 mod inspect;
+mod mail;
 mod new;
 mod project;
+mod replay;
 mod report;
 mod run;
 mod test;
+mod trust;
 
 use super::Exit;
+use super::command::Origin;
 use anyhow::Result;
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -34,6 +38,9 @@ pub(super) enum PolicyCommand {
     /// Ask a content policy about messages at hand
     #[command(after_help = run::HELP)]
     Run(run::Options),
+    /// Say what would have ended differently with another policy
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Options),
     /// Build a policy as its policy.toml says, and embed that in the component
     #[command(after_help = build::HELP)]
     Build {
@@ -51,6 +58,46 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a pair of keys to sign policies with
+    #[command(after_help = trust::KEYGEN)]
+    Keygen {
+        /// The files are called NAME.key and NAME.pub
+        name: PathBuf,
+    },
+    /// Sign a component that was built
+    #[command(after_help = trust::SIGN)]
+    Sign {
+        /// A component, or the folder of a policy that was built
+        #[arg(default_value = ".")]
+        component: PathBuf,
+        /// The .key file
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Say who signed a component
+    #[command(after_help = trust::VERIFY)]
+    Verify {
+        /// A component, or the folder of a policy that was built
+        #[arg(default_value = ".")]
+        component: PathBuf,
+        /// A .pub file; may be given more than once
+        #[arg(long, required = true)]
+        key: Vec<PathBuf>,
+    },
+    /// Take the policies of a configuration into policies.lock, as they are now
+    #[command(after_help = trust::LOCK)]
+    Lock {
+        #[command(flatten)]
+        from: Origin,
+    },
+    /// Put the component that was locked before back in force
+    #[command(after_help = trust::ROLLBACK)]
+    Rollback {
+        /// Name of the [[policy]]
+        name: String,
+        #[command(flatten)]
+        from: Origin,
+    },
 }
 
 /// Does it.
@@ -59,7 +106,13 @@ pub(super) fn obey(command: PolicyCommand) -> Result<Exit> {
         PolicyCommand::New { folder, lang, interface } => new::run(&folder, lang, interface),
         PolicyCommand::Test(options) => test::run(&options),
         PolicyCommand::Run(options) => run::run(&options),
+        PolicyCommand::Replay(options) => replay::run(&options),
         PolicyCommand::Build { folder } => build::run(&folder),
         PolicyCommand::Inspect { component, json } => inspect::run(&component, json),
+        PolicyCommand::Keygen { name } => trust::keygen(&name),
+        PolicyCommand::Sign { component, key } => trust::sign(&component, &key),
+        PolicyCommand::Verify { component, key } => trust::verify(&component, &key),
+        PolicyCommand::Lock { from } => trust::lock(&from),
+        PolicyCommand::Rollback { name, from } => trust::rollback(&name, &from),
     }
 }

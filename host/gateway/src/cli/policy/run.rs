@@ -2,16 +2,14 @@
 
 use super::super::{Exit, say};
 use super::project::Project;
-use super::{report, test};
+use super::{mail, report, test};
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use secmx_policy::cases::{Case, Envelope, Expect, Given, Outcome};
 use secmx_policy::{Report, Runtime, RuntimeLimits, units};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Below the help.
@@ -55,7 +53,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     let given = Given { interface: Some("content".to_owned()), envelope: Some(envelope), config: Some(config), ..Given::default() };
     let case = Case { name: "run".to_owned(), given, expect: Expect::Snapshot };
     let mut faults = false;
-    for (name, message) in messages(&options.message)? {
+    for (name, message) in mail::messages(&options.message)? {
         let asked = executor.block_on(case.run(&runtime, &source, message));
         let told = asked.map_err(|why| anyhow::anyhow!(why)).with_context(|| name.clone())?;
         faults |= told.answer.is_err();
@@ -64,35 +62,9 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     Ok(if faults { Exit::No } else { Exit::Yes })
 }
 
-fn setting(text: &str) -> Result<(String, Value)> {
+pub(super) fn setting(text: &str) -> Result<(String, Value)> {
     let Some((name, value)) = text.split_once('=') else { bail!("--set {text}: expected NAME=VALUE") };
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))))
-}
-
-/// Name and octets of each message.
-fn messages(path: &Path) -> Result<Vec<(String, Bytes)>> {
-    let cannot = || format!("cannot read {}", path.display());
-    if path == Path::new("-") {
-        let mut octets = Vec::new();
-        std::io::stdin().read_to_end(&mut octets).context("cannot read standard input")?;
-        return Ok(vec![("-".to_owned(), octets.into())]);
-    }
-    if path.is_dir() {
-        let mut files: Vec<PathBuf> = fs::read_dir(path).with_context(cannot)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| file.extension().is_some_and(|kind| kind == "eml"));
-        files.sort();
-        return files.iter().map(|file| Ok((file.display().to_string(), fs::read(file)?.into()))).collect();
-    }
-    let octets = fs::read(path).with_context(cannot)?;
-    if path.extension().is_some_and(|kind| kind == "mbox") {
-        let from = mail_parser::mailbox::mbox::MessageIterator::new(&octets[..]);
-        let message = |(at, message): (usize, std::result::Result<mail_parser::mailbox::mbox::Message, _>)| {
-            let message = message.map_err(|_| anyhow::anyhow!("{} is no mbox", path.display()))?;
-            Ok((format!("{} {}", path.display(), at + 1), message.unwrap_contents().into()))
-        };
-        return from.enumerate().map(message).collect();
-    }
-    Ok(vec![(path.display().to_string(), octets.into())])
 }
 
 fn as_text(name: &str, told: &Report) -> String {

@@ -8,8 +8,18 @@ use mail_builder::headers::Header;
 use mail_builder::headers::text::Text;
 use secmx_core::ruling::Edit;
 
+/// Edits the copies that shadows work on.
+#[derive(Debug)]
+pub(crate) struct Edits;
+
+impl secmx_policy::Editor for Edits {
+    fn edited(&self, edits: &[Edit], message: &Bytes) -> Bytes {
+        apply(edits, message).concat().into()
+    }
+}
+
 /// The message after `edits`, in order: its header, and its body uncopied.
-pub(super) fn apply(edits: &[Edit], message: &Bytes) -> Vec<Bytes> {
+pub(crate) fn apply(edits: &[Edit], message: &Bytes) -> Vec<Bytes> {
     if edits.is_empty() {
         return vec![message.clone()];
     }

@@ -1,0 +1,47 @@
+//! Messages at hand: one file, a folder of them, an mbox, or standard input.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use mail_parser::mailbox::mbox::MessageIterator;
+use mail_parser::{Address, MessageParser};
+use secmx_policy::cases::Envelope;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Name and octets of each message.
+pub(super) fn messages(path: &Path) -> Result<Vec<(String, Bytes)>> {
+    let cannot = || format!("cannot read {}", path.display());
+    if path == Path::new("-") {
+        let mut octets = Vec::new();
+        std::io::stdin().read_to_end(&mut octets).context("cannot read standard input")?;
+        return Ok(vec![("-".to_owned(), octets.into())]);
+    }
+    if path.is_dir() {
+        let mut files: Vec<PathBuf> = fs::read_dir(path).with_context(cannot)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| file.extension().is_some_and(|kind| kind == "eml"));
+        files.sort();
+        return files.iter().map(|file| Ok((file.display().to_string(), fs::read(file)?.into()))).collect();
+    }
+    let octets = fs::read(path).with_context(cannot)?;
+    if path.extension().is_some_and(|kind| kind == "mbox") {
+        let from = MessageIterator::new(&octets[..]);
+        let message = |(at, message): (usize, std::result::Result<mail_parser::mailbox::mbox::Message, _>)| {
+            let message = message.map_err(|_| anyhow::anyhow!("{} is no mbox", path.display()))?;
+            Ok((format!("{} {}", path.display(), at + 1), message.unwrap_contents().into()))
+        };
+        return from.enumerate().map(message).collect();
+    }
+    Ok(vec![(path.display().to_string(), octets.into())])
+}
+
+/// Who sent and who received a message, as far as its header tells.
+pub(super) fn envelope(message: &[u8]) -> Envelope {
+    let addresses = |field: Option<&Address<'_>>| -> Vec<String> {
+        let named = field.into_iter().flat_map(Address::iter).filter_map(|one| one.address.as_deref());
+        named.filter(|text| secmx_core::mail::Mailbox::parse(text.as_bytes(), true).is_ok()).map(str::to_owned).collect()
+    };
+    let header = MessageParser::default().parse_headers(message).unwrap_or_default();
+    let to = [header.to(), header.cc(), header.bcc()].into_iter().flat_map(addresses).collect();
+    Envelope { from: addresses(header.from()).into_iter().next(), to: Some(to), ..Envelope::default() }
+}
