@@ -7,6 +7,7 @@ mod manual;
 mod notices;
 mod people;
 mod policies;
+mod queue;
 mod receiving;
 mod relaying;
 mod roles;

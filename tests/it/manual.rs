@@ -20,6 +20,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[send.sos]", "send", "SecureOnly"),
     ("[[send.rule]]", "rule", "Rule"),
     ("[queue]", "queue", "Queue"),
+    ("[queue.per_destination]", "queue", "PerDestination"),
     ("[policies]", "policy", "Policies"),
     ("[[policy]]", "policy", "Policy"),
     ("[policy.when]", "policy", "When"),
@@ -43,7 +44,8 @@ SIGHUP reads the file again. What is wrong with the new one is logged and the ol
 of listeners, `[queue]`, `[log]` and where `[decisions]` go need a restart.
 
 Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
-one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction.
+one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction, 10 s in which best effort does not ask a host for
+STARTTLS again that did not offer it.
 
 This page is generated from the source (`SECMX_WRITE_DOCS=1 cargo test -p secmx-tests --test it manual`).
 ";

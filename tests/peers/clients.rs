@@ -2,11 +2,11 @@
 //! with octets beyond ASCII, addresses beyond ASCII, notices asked for, and 30 MiB; and Dovecot behind LMTP.
 
 use crate::dovecot::{self, Dovecot};
-use crate::postfix::free_port;
 use crate::{PATIENCE, World};
 use anyhow::{Context, Result, ensure};
 use secmx_lab::peer::{Behaviour, Peer};
 use secmx_tests::Process;
+use secmx_tests::postfix::free_port;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};

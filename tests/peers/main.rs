@@ -4,16 +4,19 @@
 //! something is missing a test says `skipped: why`.
 
 mod clients;
+mod crash;
 mod dovecot;
-mod postfix;
+mod inject;
+mod mail;
+mod power;
 
 use anyhow::{Context, Result, ensure};
-use postfix::{Postfix, Setup, free_port};
 use secmx_lab::ca::Authority;
 use secmx_lab::client::Client;
 use secmx_lab::dns::Dns;
 use secmx_lab::peer::{Behaviour, Peer};
 use secmx_tests::Process;
+use secmx_tests::postfix::{self, Postfix, Setup, free_port};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -22,8 +22,22 @@ pub struct Process {
 impl Process {
     /// Starts `secmx serve -c config` in the directory of `config` and waits until it listens. The configuration must log JSON.
     pub fn serve(config: &Path) -> Result<Self> {
+        Self::serve_under(&[], config)
+    }
+
+    /// The same with a program and its arguments in front, which must become the gateway itself (`strace -D` does).
+    pub fn serve_under(wrapper: &[&str], config: &Path) -> Result<Self> {
         let directory = config.parent().context("a configuration lies in a directory")?;
-        let mut child = Command::new(binary()?)
+        let binary = binary()?;
+        let mut command = match wrapper {
+            [] => Command::new(binary),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
+        let mut child = command
             .args(["serve", "-c"])
             .arg(config)
             .current_dir(directory)

@@ -6,7 +6,7 @@ use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
 use crate::inbound::{Desk, Door};
 use crate::log::Log;
-use crate::outbound::Courier;
+use crate::outbound::{Courier, Pool};
 use crate::powers::Kept;
 use crate::published;
 use crate::spool::{LocalSpool, Spool};
@@ -97,6 +97,7 @@ impl Gateway {
             log: self.log.clone(),
             clock,
             addresses: self.doors.iter().map(|(_, address)| *address).collect(),
+            pool: Pool::default(),
         };
         self.tasks.spawn(courier.run(self.stop.clone()));
         self.tasks.spawn(recheck(Arc::clone(&self.current), self.doors.clone(), self.log.clone(), self.stop.clone()));

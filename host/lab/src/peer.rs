@@ -2,7 +2,7 @@
 
 use crate::ca::Identity;
 use anyhow::Result;
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Behaviour {
     /// Replies, with CRLF, that are given instead of the usual ones to lines that begin so: `("RCPT TO:<b@", "550 5.1.1 no\r\n")`.
     /// `"."` is the end of data.
     pub replies: Vec<(String, String)>,
+    /// Messages it takes on one connection before it hangs up without a word.
+    pub messages_max: Option<usize>,
 }
 
 /// One connection, as the peer saw it.
@@ -59,6 +61,8 @@ pub struct Seen {
     pub server_name: Option<String>,
     /// Whether a handshake succeeded.
     pub tls: bool,
+    /// Whether that handshake resumed an earlier session (RFC 8446, 2.2).
+    pub resumed: bool,
 }
 
 /// One message that the peer took.
@@ -221,6 +225,7 @@ impl Host {
             let mut state = self.memory.lock();
             let seen = state.0.get_mut(number)?;
             seen.tls = true;
+            seen.resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
             seen.server_name = stream.get_ref().1.server_name().map(str::to_owned);
         }
         if greets {
@@ -240,7 +245,7 @@ impl Host {
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, number: usize, tls: bool) -> Option<End> {
         let mut pending = Vec::new();
         let mut taken = Taken { reverse_path: String::new(), forward_paths: Vec::new(), content: Vec::new(), tls };
-        let mut within_data = false;
+        let (mut within_data, mut messages) = (false, 0);
         loop {
             let Some(line) = self.line(stream, &mut pending, number, tls).await else { return Some(End::Over) };
             if within_data {
@@ -262,6 +267,10 @@ impl Host {
                     self.memory.lock().1.push(taken.clone());
                     self.memory.news.notify_waiters();
                     taken.content.clear();
+                    messages += 1;
+                    if self.behaviour.messages_max == Some(messages) {
+                        return Some(End::Over);
+                    }
                 }
                 "STAR" if reply.is_empty() => return Some(End::StartTls),
                 "QUIT" => return Some(End::Over),

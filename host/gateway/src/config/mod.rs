@@ -36,7 +36,7 @@ pub use logging::Logging;
 pub use paths::Paths;
 pub use people::{Auth, Recipients};
 pub use policy::{Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
-pub use queue::Queue;
+pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use replay::Replay;
 pub use rule::{Chosen, Pattern, Rule};

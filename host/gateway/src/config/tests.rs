@@ -111,7 +111,7 @@ timeouts = { greeting = "4s", quit = "1s" }
 sos = { accept = "srv-only", floor = "domain", max_wait = "1h" }
 [queue]
 workers = 3
-per_destination = { connections = 2 }
+per_destination = { connections = 2, messages_per_connection = 7, idle = "2s", rate = "90/1m" }
 [policies]
 limits = { time = "50ms", memory = "8MiB" }
 [log]
@@ -142,7 +142,10 @@ level = "debug"
     assert_eq!(session.mechanisms, ["PLAIN"], "users send from `submit` listeners");
     assert_eq!((session.limits.message_octets_max, session.limits.recipients_max, session.limits.command), (1 << 20, 100, seconds(360)));
     assert_eq!(send.sos, SecureOnly { accept: Accept::SrvOnly, floor: Level::Domain, max_wait: seconds(3600) });
-    assert_eq!((config.queue.workers, config.queue.per_destination, config.policies.memory_octets), (3, 2, 8 << 20));
+    assert_eq!((config.queue.workers, config.policies.memory_octets), (3, 8 << 20));
+    let rate = Rate { count: 90, time: seconds(60) };
+    let per_destination = PerDestination { connections: 2, messages: 7, idle: seconds(2), rate: Some(rate) };
+    assert_eq!(config.queue.per_destination, per_destination);
     assert_eq!((config.log.format, config.log.level), (crate::log::Format::Text, crate::log::Severity::Debug));
 }
 

@@ -3,6 +3,7 @@
 //! It drives `core`'s [`ClientSession`] over a socket. What is good enough is the candidate's requirement; this file has no opinion and
 //! no way around it: `transmit` wants a `Cleared`, and only the requirement gives one.
 
+use super::pool::{Link, Place};
 use super::worker::{Attempt, Job};
 use crate::stream::Stream;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgo
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,8 +24,32 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// Octets of a message that are read from the spool at a time.
 const CHUNK: u64 = 256 * 1024;
 
-/// Calls `address`. Errors when no transaction came about, with the reason.
+/// Calls `address`, over a connection that waits there if there is one. Errors when no transaction came about, with the reason.
 pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Outcome, Cause> {
+    let place = Place::of(attempt, address);
+    while let Some(link) = attempt.job.courier.pool.take(&place, &attempt.job.generation) {
+        let Link { stream, session, channel, messages, .. } = link;
+        let mut call = Call::new(attempt, &place, address, stream);
+        (call.channel, call.messages) = (channel.clone(), messages);
+        let first = call.admit(channel).await;
+        let mut effects = Vec::new();
+        let session = session.handle(first, &mut effects);
+        match call.run(session, effects).await {
+            // The peer had enough of this connection, and has seen nothing of the message. A new one will tell.
+            ended if is_stale(&ended) => {}
+            ended => return ended,
+        }
+    }
+    let stream = dial(attempt, address).await?;
+    let send = &attempt.job.generation.config.send;
+    let protocol = if attempt.exchanger.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp };
+    let config = ClientConfig { hello: send.hello.clone(), protocol, tls: attempt.candidate.tls, timeouts: send.timeouts };
+    let mut effects = Vec::new();
+    let session = ClientSession::open(config, &mut effects);
+    Call::new(attempt, &place, address, stream).run(session, effects).await
+}
+
+async fn dial(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Stream, Cause> {
     let send = &attempt.job.generation.config.send;
     let patience = send.connect_timeout;
     let stream = match timeout(patience, TcpStream::connect(address)).await {
@@ -33,18 +59,29 @@ pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<O
     };
     // Commands are small and wait for their replies; Nagle's algorithm would only add a delay to each.
     let _ = stream.set_nodelay(true);
-    let protocol = if attempt.exchanger.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp };
-    let config = ClientConfig { hello: send.hello.clone(), protocol, tls: attempt.candidate.tls, timeouts: send.timeouts };
-    let mut effects = Vec::new();
-    let session = ClientSession::open(config, &mut effects);
-    let stream: Option<Stream> = Some(Box::new(stream));
-    let call = Call { attempt, job: attempt.job, address, stream, deadline: None, sent: 0, channel: Channel::plain(), ended: None };
-    call.run(session, effects).await
+    Ok(Box::new(stream))
+}
+
+/// Whether a connection that waited turned out to be of no use before any content went out.
+fn is_stale(ended: &Result<Outcome, Cause>) -> bool {
+    let hung_up = |cause: &Cause| match cause {
+        Cause::Broken(_) | Cause::Protocol(_) => true,
+        Cause::Deferred(reply) | Cause::Unwelcome(reply) => reply.code == 421,
+        _ => false,
+    };
+    match ended {
+        Ok(Outcome::Transacted { results, transmitted: false, .. }) => {
+            results.iter().all(|(_, result)| result.as_ref().is_err_and(|failure| hung_up(&failure.cause)))
+        }
+        Ok(_) => false,
+        Err(cause) => hung_up(cause),
+    }
 }
 
 struct Call<'a> {
     attempt: &'a Attempt<'a>,
     job: &'a Job<'a>,
+    place: &'a Place,
     address: SocketAddr,
     /// `None` after a handshake that failed took the connection with it (L1-4).
     stream: Option<Stream>,
@@ -53,6 +90,10 @@ struct Call<'a> {
     sent: u64,
     /// The channel that was admitted.
     channel: Channel,
+    /// Messages that went over this connection.
+    messages: u32,
+    /// The connection is to wait for another message.
+    kept: bool,
     ended: Option<Result<Outcome, Cause>>,
 }
 
@@ -63,10 +104,15 @@ enum News {
     Other(Input<'static>),
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    fn new(attempt: &'a Attempt<'a>, place: &'a Place, address: SocketAddr, stream: Stream) -> Self {
+        let (job, stream, channel) = (attempt.job, Some(stream), Channel::plain());
+        Self { attempt, job, place, address, stream, deadline: None, sent: 0, channel, messages: 0, kept: false, ended: None }
+    }
+
     async fn run(mut self, mut session: ClientSession, first: Vec<Effect>) -> Result<Outcome, Cause> {
         let mut effects = VecDeque::from(first);
-        loop {
+        while !self.kept {
             let news = match effects.pop_front() {
                 Some(Effect::Close) => break,
                 Some(effect) => self.perform(effect).await,
@@ -80,6 +126,9 @@ impl Call<'_> {
                 Some(News::Other(input)) => session.handle(input, &mut more),
             };
             effects.extend(more);
+        }
+        if let Some(stream) = self.stream.take_if(|_| self.kept) {
+            self.keep(stream, session);
         }
         self.ended.unwrap_or_else(|| Err(Cause::Broken("the session ended without a result".into())))
     }
@@ -97,8 +146,11 @@ impl Call<'_> {
             Effect::WantBody => Some(self.body().await),
             Effect::Done(report) => {
                 let reusable = report.reusable;
-                self.ended = Some(Ok(self.outcome(report)));
-                reusable.then_some(News::Other(Input::Quit))
+                let ended = Ok(self.outcome(report));
+                self.messages += 1;
+                self.kept = reusable && !is_stale(&ended) && self.messages < self.job.generation.config.queue.per_destination.messages;
+                self.ended = Some(ended);
+                (reusable && !self.kept).then_some(News::Other(Input::Quit))
             }
             Effect::Failed(cause) => {
                 self.ended.get_or_insert(Err(cause));
@@ -106,6 +158,14 @@ impl Call<'_> {
             }
             Effect::Close => None,
         }
+    }
+
+    /// Lets the connection wait for another message.
+    fn keep(&self, stream: Stream, session: ClientSession) {
+        let queue = &self.job.generation.config.queue;
+        let generation = Arc::downgrade(&self.job.generation);
+        let link = Link { stream, session, channel: self.channel.clone(), messages: self.messages, generation };
+        self.job.courier.pool.put(self.place.clone(), link, queue.per_destination.idle, queue.workers);
     }
 
     async fn send(&mut self, octets: &[u8]) -> Option<News> {
@@ -143,7 +203,12 @@ impl Call<'_> {
             return News::Other(Input::SecureFailed("the connection is gone".into()));
         };
         let patience = self.job.generation.config.send.timeouts.handshake;
-        let handshake = self.job.generation.client_tls.connect(stream, &self.attempt.exchanger.name, &self.job.delivery.domain);
+        let handshake = self.job.generation.client_tls.connect(
+            stream,
+            &self.attempt.exchanger.name,
+            &self.job.delivery.domain,
+            self.attempt.candidate.requirement,
+        );
         News::Other(match timeout(patience, handshake).await {
             Ok(Ok((stream, channel))) => {
                 self.stream = Some(Box::new(stream));
@@ -203,8 +268,11 @@ impl Call<'_> {
         {
             return News::Other(Input::BodyLost(error.to_string()));
         }
+        if self.sent >= self.job.message.octets {
+            return News::Other(Input::BodyEnd);
+        }
         match self.job.courier.spool.body(self.job.message.id, self.sent, CHUNK).await {
-            Ok(octets) if octets.is_empty() => News::Other(Input::BodyEnd),
+            Ok(octets) if octets.is_empty() => News::Other(Input::BodyLost("the spool has less of the message than it says".into())),
             Ok(octets) => {
                 self.sent += octets.len() as u64;
                 News::Body(octets)

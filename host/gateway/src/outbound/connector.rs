@@ -2,15 +2,21 @@
 
 use super::call;
 use super::worker::Attempt;
+use secmx_core::channel::TlsUse;
 use secmx_core::mail::Domain;
 use secmx_core::report::{Cause, Event, Failure};
+use secmx_core::role::SenderRole;
 use secmx_core::secmx::delivery::{Outcome, telling};
 use secmx_core::secmx::discovery::Answer;
 use secmx_core::secmx::exchanger::ExchangerName;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Addresses of one exchanger that are tried at most (D-7).
 const ADDRESSES_MAX: usize = 6;
+
+/// How long best effort takes it from an earlier attempt that a host does not offer STARTTLS, instead of asking before every message.
+const WITHOUT_TLS: Duration = Duration::from_secs(10);
 
 /// Tries one exchanger: each of its addresses until one gets as far as a transaction. Of several failures the most telling one counts.
 pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
@@ -20,7 +26,7 @@ pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
     };
     let mut worst: Option<Failure> = None;
     for address in addresses {
-        match call::make(attempt, address).await {
+        match make(attempt, address).await {
             Ok(outcome) => return outcome,
             Err(cause) => {
                 let failure = failed(attempt, Some(address), cause);
@@ -31,6 +37,20 @@ pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
         }
     }
     Outcome::Failed(worst.unwrap_or_else(|| Cause::NoExchanger.into()))
+}
+
+/// One call. That a host offers no STARTTLS is a proof for a moment (L1-2): a queue of messages to it asks once, not before each.
+async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Outcome, Cause> {
+    let (pool, host) = (&attempt.job.courier.pool, (address, attempt.exchanger.name.clone()));
+    let remembers = attempt.candidate.tls == TlsUse::Required && attempt.job.delivery.role == SenderRole::BestEffort;
+    if remembers && pool.is_without_tls(&host) {
+        return Err(Cause::TlsNotOffered);
+    }
+    let outcome = call::make(attempt, address).await;
+    if remembers && matches!(outcome, Err(Cause::TlsNotOffered)) {
+        pool.note_without_tls(host, WITHOUT_TLS);
+    }
+    outcome
 }
 
 /// The addresses to dial, those that must not be dialled taken out: checked on the address itself, not on the name.

@@ -6,8 +6,12 @@ mod call;
 mod connector;
 mod decide;
 mod notice;
+mod pace;
+mod pool;
 mod scheduler;
 mod settle;
+mod shares;
 mod worker;
 
+pub use pool::Pool;
 pub use scheduler::Courier;

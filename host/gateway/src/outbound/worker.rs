@@ -10,9 +10,9 @@ use rand::Rng;
 use secmx_core::channel::Channel;
 use secmx_core::mail::{MailDomain, Mailbox};
 use secmx_core::queue::{Delivery, Message, Via};
-use secmx_core::report::{Cause, Event};
+use secmx_core::report::{Cause, Event, Failure};
 use secmx_core::ruling::{Plan, Ruling};
-use secmx_core::secmx::delivery::{Next, Run, Verdict};
+use secmx_core::secmx::delivery::{Fate, Next, Run, Verdict};
 use secmx_core::secmx::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, Own};
 use secmx_core::secmx::exchanger::{Exchanger, Source};
 use secmx_core::secmx::route::{Candidate, Floors, Route};
@@ -40,18 +40,47 @@ pub(super) struct Attempt<'a> {
     pub(super) recipients: &'a [Mailbox],
 }
 
+/// What an attempt found at its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// A host that takes mail.
+    Taken,
+    /// Nobody who answered.
+    Nobody,
+    /// Neither: it was refused, or never tried.
+    Unclear,
+}
+
+impl Reached {
+    fn of(verdict: &Verdict) -> Self {
+        let unanswered = |failure: &Failure| matches!(failure.cause, Cause::Unreachable(_) | Cause::Broken(_) | Cause::Unwelcome(_));
+        if verdict.recipients.iter().any(|(_, fate)| matches!(fate, Fate::Delivered { .. })) {
+            Self::Taken
+        } else if !verdict.evidence.is_empty() && verdict.evidence.iter().all(unanswered) {
+            Self::Nobody
+        } else {
+            Self::Unclear
+        }
+    }
+}
+
 /// Makes one attempt and writes down what came of it. Whatever happens, the delivery is settled or its lease runs out; it is never lost.
-pub(super) async fn attempt(courier: &Courier, delivery: Delivery) {
+pub(super) async fn attempt(courier: &Courier, delivery: Delivery) -> Reached {
     let message = match courier.spool.message(delivery.key.id).await {
         Ok(message) => message,
-        Err(error) => return courier.log.write(&Event::SpoolFailed { detail: error.to_string() }),
+        Err(error) => {
+            courier.log.write(&Event::SpoolFailed { detail: error.to_string() });
+            return Reached::Unclear;
+        }
     };
     let job =
         Job { courier, generation: courier.current.load_full(), message, delivery, now: courier.clock.now(), minutes: Mutex::default() };
     let verdict = job.verdict().await;
+    let reached = Reached::of(&verdict);
     if let Err(error) = settle::settle(&job, verdict).await {
         courier.log.write(&Event::SpoolFailed { detail: error.to_string() });
     }
+    reached
 }
 
 impl Job<'_> {

@@ -289,6 +289,7 @@ async fn bodies_read_back_from_any_place<G: Ground>() {
     let content: Vec<u8> = (0..chunk * 2 + 100).map(|n| (n % 251) as u8).collect();
     let mut new = mail(&spool, &["x.test"], b"");
     new.body = [0..7, 7..7, 7..chunk + 3, chunk + 3..content.len()].map(|part| Bytes::copy_from_slice(&content[part])).to_vec();
+    new.message.octets = stored::octets(&new.body);
     spool.accept(new.message.clone(), new.deliveries, new.body).await.expect("room");
     for (offset, max) in
         [(0, 1), (0, chunk), (3, chunk), (chunk - 1, 2), (chunk, chunk), (5, chunk * 2), (chunk * 2, 1000), (0, usize::MAX)]
@@ -308,6 +309,7 @@ async fn thirty_mebibytes_read_back<G: Ground>() {
         let spool = ground.open().spool;
         let mut new = mail(&spool, &["x.test"], b"");
         new.body = vec![content.slice(..22), content.slice(22..)];
+        new.message.octets = stored::octets(&new.body);
         spool.accept(new.message.clone(), new.deliveries, new.body).await.expect("room");
         new.message.id
     };

@@ -3,6 +3,7 @@
 //! A start reads one record per delivery, checked but not parsed whole; bodies and messages stay where they are until someone asks.
 
 use super::index::Index;
+use super::recent::Recent;
 use super::stored;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{self, Change, Request, Sink, Transaction};
@@ -53,6 +54,7 @@ pub(super) struct Shared<T> {
     pub(super) changed: Notify,
     pub(super) set_aside: Mutex<Vec<SetAside>>,
     index: Mutex<Index>,
+    recent: Mutex<Recent>,
     last_id: AtomicU64,
     failure: OnceLock<String>,
 }
@@ -69,6 +71,7 @@ impl<T: Tables> Engine<T> {
             changed: Notify::new(),
             set_aside: Mutex::default(),
             index: Mutex::new(index),
+            recent: Mutex::default(),
             last_id: AtomicU64::new(last),
             failure: OnceLock::new(),
         });
@@ -124,6 +127,11 @@ impl<T> Shared<T> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locked after the index, if both are.
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn new_id(&self, now: Timestamp) -> QueueId {
         let earliest = QueueId::new(u64::try_from(now.as_millisecond()).unwrap_or(0), 0).to_bits();
         let after = |last: u64| (last + 1).max(earliest);
@@ -147,14 +155,26 @@ impl<T: Tables> Sink for Committer<T> {
     fn apply(&mut self, changes: Vec<Change>) {
         let wakes = changes.iter().any(|change| matches!(change, Change::Put(_) | Change::Free(_)));
         let mut index = self.0.index();
+        let mut recent = self.0.recent();
         for change in changes {
             match change {
-                Change::Put(entry) => index.put(entry),
+                Change::Keep(new) => recent.keep(*new),
+                Change::Put(entry) => {
+                    if index.contains(entry.key) {
+                        recent.forget(entry.key.id);
+                    }
+                    index.put(entry);
+                }
                 Change::Free(key) => index.free(key),
-                Change::Remove(key) => index.remove(key),
+                Change::Remove(key) => {
+                    index.remove(key);
+                    if index.octets_of(key.id).is_none() {
+                        recent.forget(key.id);
+                    }
+                }
             }
         }
-        drop(index);
+        drop((index, recent));
         if wakes {
             self.0.changed.notify_one();
         }

@@ -7,9 +7,11 @@
 
 mod engine;
 mod index;
+mod lane;
 mod local;
 mod memory;
 mod operation;
+mod recent;
 mod record;
 mod stored;
 pub mod tables;
@@ -124,6 +126,31 @@ pub struct Counts {
     pub octets: u64,
 }
 
+/// What waits for one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Domain of the recipients.
+    pub domain: MailDomain,
+    /// Deliveries that wait for their time or their turn.
+    pub waiting: u64,
+    /// Deliveries that wait for a person.
+    pub held: u64,
+    /// Deliveries that are being attempted.
+    pub under_way: u64,
+    /// Octets of their bodies; one that has several deliveries here counts for each.
+    pub octets: u64,
+    /// The oldest message; its id says when it came.
+    pub oldest: QueueId,
+    /// When the next of those that wait comes up.
+    pub next: Option<Timestamp>,
+}
+
+impl Destination {
+    fn new(domain: &MailDomain, oldest: QueueId) -> Self {
+        Self { domain: domain.clone(), waiting: 0, held: 0, under_way: 0, octets: 0, oldest, next: None }
+    }
+}
+
 /// A record that is not what was written. It is kept for a person and never delivered (durability rule 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
@@ -155,8 +182,9 @@ pub trait Spool: Send + Sync {
     /// [`Spool::accept`], and writes notes in the same step: a crash leaves all of it or nothing.
     async fn accept_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError>;
 
-    /// Hands out up to `limit` deliveries that are due at `now`, earliest first, each to nobody else until it is settled or `lease` has
-    /// passed. What has no room at its destination is left out, at a cost per destination, not per delivery.
+    /// Hands out up to `limit` deliveries that are due at `now`, each to nobody else until it is settled or `lease` has passed.
+    /// Destinations take turns; of one destination the earliest comes first. What has no room at its destination is left out, at a cost per
+    /// destination, not per delivery.
     async fn claim(&self, now: Timestamp, limit: usize, lease: Duration, room: Room<'_>) -> Result<Vec<Delivery>, SpoolError>;
 
     /// Ends the lease of a delivery that was claimed and is not attempted: it comes up again. Nothing happens when there is none.
@@ -209,6 +237,13 @@ pub trait Spool: Send + Sync {
 
     /// Makes a delivery come up at `now`. One that is held stays held.
     async fn requeue(&self, key: DeliveryKey, now: Timestamp) -> Result<(), SpoolError>;
+
+    /// Makes what waits for its time at a destination claimable at once: the destination was down, and was heard of. A hint that a restart
+    /// forgets; the times on record stay. What is settled later waits for its own time again.
+    async fn hasten(&self, domain: &MailDomain);
+
+    /// What waits for whom, the largest number of deliveries first. Counted while others go on, so it is true of no single moment.
+    async fn destinations(&self) -> Vec<Destination>;
 
     /// A message that has deliveries.
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError>;

@@ -2,14 +2,16 @@
 
 use super::engine::{Engine, Shared, move_aside};
 use super::record::Broken;
-use super::stored;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{Change, Transaction};
-use super::{Counts, NewMessage, Note, Room, SetAside, Settlement, Spool, SpoolError, Started};
+use super::{Counts, Destination, NewMessage, Note, Room, SetAside, Settlement, Spool, SpoolError, Started};
+use super::{recent, stored};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
+use secmx_core::mail::MailDomain;
 use secmx_core::queue::{Delivery, DeliveryKey, Message, QueueId, Standing};
+use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
@@ -18,14 +20,17 @@ use std::time::Duration;
 /// Octets of a body from which on it is worth leaving the thread that serves sessions.
 const LARGE_OCTETS: u64 = 1024 * 1024;
 
+/// Deliveries that are counted without letting go of the index.
+const TALLY_STEP: usize = 10_000;
+
 /// A message as records, and what the index is to know of it.
 struct Prepared {
     writes: Vec<Write>,
     changes: Vec<Change>,
 }
 
-fn prepare(new: &NewMessage) -> Result<Prepared, SpoolError> {
-    let NewMessage { message, deliveries, body } = new;
+fn prepare(new: NewMessage) -> Result<Prepared, SpoolError> {
+    let NewMessage { message, deliveries, body } = &new;
     let foreign = |(at, delivery): (usize, &Delivery)| {
         delivery.key.id != message.id || deliveries.iter().take(at).any(|other| other.key == delivery.key)
     };
@@ -33,12 +38,16 @@ fn prepare(new: &NewMessage) -> Result<Prepared, SpoolError> {
         return Err(SpoolError::Fault(format!("message {} does not fit its deliveries", message.id)));
     }
     let octets = stored::octets(body);
+    if message.octets != octets {
+        return Err(SpoolError::Fault(format!("message {} says {} octets and has {octets}", message.id, message.octets)));
+    }
     let mut writes = stored::put_body(message.id, body);
     writes.push(stored::put(Table::Messages, &stored::message_key(message.id), &[&stored::to_json(message)?]));
     for delivery in deliveries {
         writes.push(stored::put_delivery(delivery, octets)?);
     }
-    let changes = deliveries.iter().map(|delivery| Change::Put(stored::entry(delivery, octets))).collect();
+    let mut changes: Vec<_> = deliveries.iter().map(|delivery| Change::Put(stored::entry(delivery, octets))).collect();
+    changes.insert(0, Change::Keep(Box::new(new)));
     Ok(Prepared { writes, changes })
 }
 
@@ -278,7 +287,7 @@ impl<T: Tables> Spool for Engine<T> {
 
     async fn accept_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
-        let mut prepared = if octets < LARGE_OCTETS { prepare(&new) } else { self.read(move |_| prepare(&new)).await? }?;
+        let mut prepared = if octets < LARGE_OCTETS { prepare(new) } else { self.read(move |_| prepare(new)).await? }?;
         prepared.writes.extend(notes.iter().map(stored::put_note));
         self.submit(id, octets, move |shared, before| {
             shared.admit(before, octets)?;
@@ -298,11 +307,17 @@ impl<T: Tables> Spool for Engine<T> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let (deliveries, findings) = self.read(move |shared| shared.claimed(keys)).await?;
+        let known: Vec<_> = keys.iter().map(|key| self.shared.recent().delivery(*key)).collect();
+        let unknown: Vec<_> = keys.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| *key).collect();
+        if unknown.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        let (read, findings) = self.read(move |shared| shared.claimed(unknown)).await?;
         for finding in findings {
             self.set_broken_aside(finding).await;
         }
-        Ok(deliveries)
+        let mut read: HashMap<_, _> = read.into_iter().map(|delivery| (delivery.key, delivery)).collect();
+        Ok(keys.into_iter().zip(known).filter_map(|(key, known)| known.or_else(|| read.remove(&key))).collect())
     }
 
     fn give_back(&self, key: DeliveryKey) {
@@ -344,7 +359,7 @@ impl<T: Tables> Spool for Engine<T> {
         notices: Vec<NewMessage>,
         notes: Vec<Note>,
     ) -> Result<(), SpoolError> {
-        let prepared = notices.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        let prepared = notices.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         self.submit(key.id, 0, move |shared, _| {
             let mut transaction = shared.settle(key, settlement)?;
             for notice in prepared {
@@ -396,7 +411,35 @@ impl<T: Tables> Spool for Engine<T> {
         self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { next: now, ..delivery })).await
     }
 
+    async fn hasten(&self, domain: &MailDomain) {
+        if self.shared.index().hasten(domain) {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    async fn destinations(&self) -> Vec<Destination> {
+        let (mut tally, mut after) = (HashMap::new(), None);
+        loop {
+            after = self.shared.index().tally(after, TALLY_STEP, &mut tally);
+            if after.is_none() {
+                break;
+            }
+            // Whoever writes or claims meanwhile gets its turn.
+            tokio::task::yield_now().await;
+        }
+        let mut all: Vec<_> = tally.into_values().collect();
+        all.sort_by(|one, other| {
+            let size = |of: &Destination| of.waiting + of.held + of.under_way;
+            size(other).cmp(&size(one)).then_with(|| one.domain.to_string().cmp(&other.domain.to_string()))
+        });
+        all
+    }
+
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError> {
+        let known = self.shared.recent().message(id);
+        if let Some(known) = known {
+            return Ok(known);
+        }
         let found = self.read(move |shared| shared.message(id)).await??;
         self.whole(found).await
     }
@@ -410,6 +453,10 @@ impl<T: Tables> Spool for Engine<T> {
     }
 
     async fn body(&self, id: QueueId, offset: u64, max: u64) -> Result<Bytes, SpoolError> {
+        let known = self.shared.recent().body(id, offset, max);
+        if let Some(parts) = known {
+            return Ok(recent::joined(&parts));
+        }
         let found = self.read(move |shared| shared.body(id, offset, max)).await??;
         self.whole(found).await
     }

@@ -3,9 +3,9 @@
 //! Changes are worked out here, one after the other, from what is stored, so nobody overwrites what another just wrote. After a commit
 //! that failed nothing is committed again: the disk may hold all of it, some or nothing (durability rule 3).
 
-use super::SpoolError;
 use super::index::Entry;
 use super::tables::{Survives, Write};
+use super::{NewMessage, SpoolError};
 use secmx_core::queue::{DeliveryKey, QueueId};
 use std::collections::HashSet;
 use std::io;
@@ -18,6 +18,8 @@ const BATCH_OCTETS_MAX: u64 = 16 * 1024 * 1024;
 /// A change to the index, made once its batch is committed.
 #[derive(Debug)]
 pub(super) enum Change {
+    /// Was accepted. Comes before its deliveries are put.
+    Keep(Box<NewMessage>),
     Put(Entry),
     /// The attempt ended.
     Free(DeliveryKey),

@@ -1,15 +1,14 @@
-//! A certificate verifier that never ends a handshake and always says what it saw.
+//! What a peer's certificate is worth: judged after the handshake, on evidence.
 //!
-//! Best effort may use a channel whose peer is a stranger, secure only may not; that is a decision for later, made on evidence. So the
-//! handshake goes on whatever the certificate is worth, and the level it is worth is written down beside it (profile, "Evidence and
-//! floors"). The peer's possession of its key is always checked.
+//! Best effort may use a channel whose peer is a stranger, secure only may not; that is a decision for later. So the handshake goes on
+//! whatever the certificate is worth, and the level it is worth is written down beside it (profile, "Evidence and floors"). The peer's
+//! possession of its key is always checked. A judgement belongs to one connection: nothing is remembered between two of them.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use secmx_core::channel::Level;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was seen: the level, and why it is no higher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,41 +17,37 @@ pub(super) struct Testimony {
     pub(super) doubt: Option<String>,
 }
 
-/// Watches one handshake.
+/// Looks at the certificates of one peer.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct Judge<'a> {
     /// `None` when there is no trust anchor at all: nothing can be proved then.
-    verifier: Option<Arc<WebPkiServerVerifier>>,
+    pub(super) verifier: Option<&'a WebPkiServerVerifier>,
+    /// The peer's name.
+    pub(super) name: &'a ServerName<'static>,
     /// The mail domain: a certificate that matches it proves more than one for a name that DNS came up with.
-    mail_domain: Option<ServerName<'static>>,
-    testimony: Mutex<Option<Testimony>>,
+    pub(super) mail_domain: Option<&'a ServerName<'static>>,
 }
 
-impl Witness {
-    pub(super) fn new(verifier: Option<Arc<WebPkiServerVerifier>>, mail_domain: Option<ServerName<'static>>) -> Self {
-        Self { verifier, mail_domain, testimony: Mutex::new(None) }
-    }
-
-    /// What was seen. Before a certificate came, that is nothing: TLS, and a stranger.
-    pub(super) fn testimony(&self) -> Testimony {
-        let seen = self.testimony.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        seen.unwrap_or(Testimony { level: Level::Encrypted, doubt: Some("the peer showed no certificate".into()) })
-    }
-
-    fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>], name: &ServerName<'_>, now: UnixTime) -> Testimony {
-        let Some(verifier) = &self.verifier else {
-            return Testimony { level: Level::Encrypted, doubt: Some("no trust anchor is configured".into()) };
-        };
+impl Judge<'_> {
+    /// What a chain proves, leaf first. Without a certificate that is nothing: TLS, and a stranger.
+    pub(super) fn testimony(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Testimony {
+        let stranger = |doubt: String| Testimony { level: Level::Encrypted, doubt: Some(doubt) };
+        let Some((leaf, chain)) = chain.split_first() else { return stranger("the peer showed no certificate".into()) };
+        let Some(verifier) = self.verifier else { return stranger("no trust anchor is configured".into()) };
         let matches = |name: &ServerName<'_>| verifier.verify_server_cert(leaf, chain, name, &[], now);
-        if self.mail_domain.as_ref().is_some_and(|domain| matches(domain).is_ok()) {
+        if self.mail_domain.is_some_and(|domain| matches(domain).is_ok()) {
             return Testimony { level: Level::Domain, doubt: None };
         }
-        match matches(name) {
+        match matches(self.name) {
             Ok(_) => Testimony { level: Level::Host, doubt: None },
-            Err(error) => Testimony { level: Level::Encrypted, doubt: Some(in_words(&error)) },
+            Err(error) => stranger(in_words(&error)),
         }
     }
 }
+
+/// A certificate verifier that never ends a handshake.
+#[derive(Debug)]
+pub(super) struct Anyone;
 
 /// Why a certificate proves nothing, as an administrator would say it.
 fn in_words(error: &Error) -> String {
@@ -73,17 +68,15 @@ fn in_words(error: &Error) -> String {
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let testimony = self.judge(end_entity, intermediates, server_name, now);
-        *self.testimony.lock().unwrap_or_else(PoisonError::into_inner) = Some(testimony);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -3,7 +3,7 @@
 //! The test binary runs itself as a child, so that nothing is flushed, dropped or unlocked in an orderly way.
 
 use super::fixture::{Disk, Ground, LEASE, at, mail};
-use crate::spool::{LocalSpool, Spool, SpoolError};
+use crate::spool::{LocalSpool, Spool, SpoolError, stored};
 use bytes::Bytes;
 use secmx_core::queue::QueueId;
 use std::path::PathBuf;
@@ -66,8 +66,10 @@ async fn child_accepts_and_is_killed() {
         .map(|_| {
             let (spool, answered, new) = (Arc::clone(&spool), Arc::clone(&answered), mail(&*spool, &["x.test"], b""));
             tokio::spawn(async move {
-                let id = new.message.id;
-                spool.accept(new.message, new.deliveries, vec![content(id, 20_000)]).await.expect("room");
+                let (id, mut message) = (new.message.id, new.message);
+                let body = vec![content(id, 20_000)];
+                message.octets = stored::octets(&body);
+                spool.accept(message, new.deliveries, body).await.expect("room");
                 println!("\n250 {id}");
                 if answered.fetch_add(1, Ordering::SeqCst) == 120 {
                     std::process::abort();
@@ -101,6 +103,7 @@ async fn child_accepts_until_a_write_fails() {
         let mut new = mail(&spool, &["x.test"], b"");
         let id = new.message.id;
         new.body = vec![content(id, 15_000_000)];
+        new.message.octets = stored::octets(&new.body);
         match spool.accept(new.message, new.deliveries, new.body).await {
             Ok(()) => println!("\n250 {id}"),
             Err(error) => {

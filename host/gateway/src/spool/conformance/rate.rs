@@ -33,6 +33,7 @@ async fn spool_rate() {
                     while began.elapsed() < TIME {
                         let mut new = mail(&*spool, &["x.test"], b"");
                         new.body = vec![body.clone()];
+                        new.message.octets = OCTETS as u64;
                         spool.accept(new.message, new.deliveries, new.body).await.expect("room");
                         if deliver {
                             carry(&*spool).await;
@@ -116,8 +117,20 @@ async fn child_opens_a_million() {
     let spool = LocalSpool::open(&place).expect("opens").spool;
     println!("{:?} after {:?}", spool.counts().await, began.elapsed());
     let began = Instant::now();
+    let destinations = spool.destinations().await;
+    println!("{} destinations counted after {:?}, the first with {}", destinations.len(), began.elapsed(), destinations[0].waiting);
+    let began = Instant::now();
     let claimed = spool.claim(at(10), 1000, LEASE, &|_| 1).await.expect("whole").len();
     println!("{claimed} claimed after {:?}", began.elapsed());
+    // What waits here has no messages, from which a spool learns which ids are taken.
+    spool.new_id(at(1_000_000));
+    let began = Instant::now();
+    for _ in 0..1000 {
+        let new = mail(&spool, &["fresh.test"], b"body");
+        spool.accept(new.message, new.deliveries, new.body).await.expect("room");
+        carry(&spool).await;
+    }
+    println!("1000 fresh messages, one by one, accepted and carried after {:?}", began.elapsed());
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     println!("{}", status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect::<Vec<_>>().join("\n"));
 }

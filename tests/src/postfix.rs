@@ -13,27 +13,27 @@ use tempfile::TempDir;
 
 /// What one instance is to do.
 #[derive(Default)]
-pub(crate) struct Setup<'a> {
+pub struct Setup<'a> {
     /// Address to listen on; the port is free on it.
-    pub(crate) address: Option<SocketAddr>,
+    pub address: Option<SocketAddr>,
     /// Domains whose mail is put into a mailbox file.
-    pub(crate) domains: &'a [&'a str],
+    pub domains: &'a [&'a str],
     /// Where everything else goes, `[host]:port`.
-    pub(crate) relayhost: Option<String>,
+    pub relayhost: Option<String>,
     /// Certificate chain and key, PEM. Without them STARTTLS is not offered.
-    pub(crate) identity: Option<(String, String)>,
+    pub identity: Option<(String, String)>,
     /// Further lines of main.cf.
-    pub(crate) more: &'a str,
+    pub more: &'a str,
 }
 
 /// A running Postfix. It is stopped when this value goes.
-pub(crate) struct Postfix {
+pub struct Postfix {
     directory: TempDir,
     address: SocketAddr,
 }
 
 /// Why Postfix cannot be run here; `None` when it can.
-pub(crate) fn missing() -> Option<String> {
+pub fn missing() -> Option<String> {
     if !Path::new("/usr/sbin/postfix").exists() {
         return Some("Debian's postfix is not installed (apt-get install postfix)".into());
     }
@@ -44,13 +44,13 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 /// A port of that address that nothing listens on.
-pub(crate) fn free_port(address: Ipv4Addr) -> Result<SocketAddr> {
+pub fn free_port(address: Ipv4Addr) -> Result<SocketAddr> {
     Ok(TcpListener::bind((address, 0))?.local_addr()?)
 }
 
 impl Postfix {
     /// Starts an instance and waits until it answers.
-    pub(crate) fn start(setup: &Setup<'_>) -> Result<Self> {
+    pub fn start(setup: &Setup<'_>) -> Result<Self> {
         let address = match setup.address {
             Some(address) => address,
             None => free_port(Ipv4Addr::LOCALHOST)?,
@@ -66,17 +66,23 @@ impl Postfix {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// The process of which all others are children.
+    pub fn master(&self) -> Result<u32> {
+        let id = fs::read_to_string(self.path("queue/pid/master.pid"))?;
+        id.trim().parse().with_context(|| format!("odd process id {id:?}"))
+    }
+
     /// Everything delivered to its mailbox so far.
-    pub(crate) fn mailbox(&self) -> String {
+    pub fn mailbox(&self) -> String {
         fs::read(self.path("mail/all")).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default()
     }
 
     /// The mailbox once `wanted` holds of it. Errors with what is there after `patience`.
-    pub(crate) fn mailbox_when(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    pub fn mailbox_when(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let end = Instant::now() + patience;
         loop {
             let mailbox = self.mailbox();
@@ -91,7 +97,7 @@ impl Postfix {
     }
 
     /// What Postfix logged.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
