@@ -10,6 +10,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use secmx_lab::ca::Identity;
+use secmx_tests::postfix;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub(crate) fn with_postfix_tools(host: &mut Host, case: Case, messages: usize) -
     let before = host.usage()?;
     let mut sink = Tool(
         Command::new("/usr/sbin/smtp-sink")
+            // It gives up root, and asks to whom.
+            .args(if postfix::missing().is_none() { &["-u", "postfix"][..] } else { &[] })
             .args(["-M", &messages.to_string(), &host.sink.to_string(), "1000"])
             .stdin(Stdio::null())
             .spawn()
