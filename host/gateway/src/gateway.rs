@@ -43,7 +43,7 @@ pub struct Gateway {
 impl Gateway {
     /// Opens the spool, loads the policies, binds the listeners, and begins. Errors leave nothing running.
     pub async fn start(config: Config, clock: Clock, log: Log) -> Result<Self> {
-        let decisions = Decisions::open(&config.decisions)?;
+        let decisions = Decisions::new(&config.decisions);
         let (observer, watcher) = (log.clone(), decisions.clone());
         let observe = move |event: &Event<'_>| {
             watcher.watch(event);
@@ -61,6 +61,7 @@ impl Gateway {
         if let Some(text) = wrong.first() {
             bail!("{text}");
         }
+        decisions.open()?;
         let finish = CancellationToken::new();
         let gateway = Self {
             current: Arc::new(ArcSwap::from_pointee(generation)),

@@ -20,6 +20,7 @@ use secmx_core::queue::QueueId;
 use secmx_core::report::Event;
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,20 +61,24 @@ impl fmt::Debug for Decisions {
 }
 
 impl Decisions {
-    /// Opens the file. Errors name it.
-    pub fn open(settings: &Settings) -> Result<Self> {
-        let open = || Lines::open(&settings.file, settings.rotate_octets, settings.keep);
-        let lines = settings.enabled.then(open).transpose().with_context(|| format!("cannot write {}", settings.file.display()))?;
-        Ok(Self(Arc::new(Inner {
+    /// Nothing is opened yet.
+    pub fn new(settings: &Settings) -> Self {
+        Self(Arc::new(Inner {
             settings: settings.clone(),
             waiting: Mutex::default(),
-            lines: Mutex::new(lines),
+            lines: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             room: Notify::new(),
             lost: AtomicU64::new(0),
             number: AtomicU64::new(0),
-        })))
+        }))
+    }
+
+    /// Opens the file, so that one that cannot be written is said at the start. Errors name it.
+    pub fn open(&self) -> Result<()> {
+        let opened = if self.0.settings.enabled { self.0.append(&[], false) } else { Ok(()) };
+        opened.with_context(|| format!("cannot write {}", self.0.settings.file.display()))
     }
 
     /// Lines that did not get into the file: `secmx_decisions_lost_total`.
@@ -202,12 +207,16 @@ impl Decisions {
         let mut octets = notes.iter().flat_map(|note| note.line.to_vec()).collect::<Vec<u8>>();
         passed.iter().for_each(|line| octets.extend_from_slice(line.as_bytes()));
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let mut lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.as_mut().map_or(Ok(()), |lines| lines.append(&octets, synced))
-        })
-        .await?
-        .map_err(Into::into)
+        Ok(tokio::task::spawn_blocking(move || inner.append(&octets, synced)).await??)
+    }
+}
+
+impl Inner {
+    fn append(&self, octets: &[u8], synced: bool) -> io::Result<()> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || Lines::open(&self.settings.file, self.settings.rotate_octets, self.settings.keep);
+        let opened = lines.take().map_or_else(open, Ok)?;
+        lines.insert(opened).append(octets, synced)
     }
 }
 
@@ -219,9 +228,11 @@ mod tests {
     use bytes::Bytes;
     use std::fs;
 
-    fn settings(folder: &std::path::Path, more: &str) -> Settings {
+    fn opened(folder: &std::path::Path, more: &str) -> Decisions {
         let text = format!("[decisions]\nfile = \"{}\"\n{more}", folder.join("d.jsonl").display());
-        Config::parse("x.toml", &text).expect("valid").0.decisions
+        let decisions = Decisions::new(&Config::parse("x.toml", &text).expect("valid").0.decisions);
+        decisions.open().expect("opens");
+        decisions
     }
 
     fn note(spool: &dyn Spool, line: &'static str) -> Note {
@@ -231,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_in_the_spool_gets_into_the_file_and_leaves_the_spool() {
         let folder = tempfile::tempdir().expect("a folder");
-        let decisions = Decisions::open(&settings(folder.path(), "")).expect("opens");
+        let decisions = opened(folder.path(), "");
         let spool = MemorySpool::open(&MemoryTables::default()).expect("opens").spool;
         spool.note(note(&spool, "refused\n")).await.expect("room");
         decisions.passed("passed\n".into()).await;
@@ -245,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_buffer_drops_the_oldest_and_counts_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let decisions = Decisions::open(&settings(folder.path(), "buffer = 2\n")).expect("opens");
+        let decisions = opened(folder.path(), "buffer = 2\n");
         for line in ["one\n", "two\n", "three\n"] {
             decisions.passed(line.into()).await;
         }
@@ -265,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn who_must_wait_waits_for_room() {
         let folder = tempfile::tempdir().expect("a folder");
-        let decisions = Decisions::open(&settings(folder.path(), "buffer = 1\non_full = \"block\"\n")).expect("opens");
+        let decisions = opened(folder.path(), "buffer = 1\non_full = \"block\"\n");
         decisions.passed("one\n".into()).await;
         let other = decisions.clone();
         let waits = tokio::spawn(async move { other.passed("two\n".into()).await });
