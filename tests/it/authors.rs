@@ -61,6 +61,45 @@ fn a_case_that_does_not_hold_says_what_came_instead() -> Result<()> {
     Ok(())
 }
 
+/// Each mistake, and what its author reads.
+#[test]
+fn mistakes_read_as_an_author_would() -> Result<()> {
+    let build = "[policy]\nname = \"guest\"\nversion = \"1.0.0\"\ninterfaces = [\"content\"]\n[build]\noutput = \"out.wasm\"\n";
+    let command = |line: &str| format!("{build}command = {line:?}\n");
+    for (manifest, cases, arguments, words) in [
+        ("[policy\n".to_owned(), CASES, "policy build", "policy.toml:1:8  error P101"),
+        (
+            MANIFEST.replace("version", "verzion"),
+            CASES,
+            "policy build",
+            "policy.toml:3:1  error P101  unknown field `verzion`, expected one of",
+        ),
+        (
+            MANIFEST.replace("\"1.0.0\"", "1"),
+            CASES,
+            "policy build",
+            "policy.toml:3:11  error P101  invalid type: integer `1`, expected a string",
+        ),
+        (MANIFEST.to_owned(), CASES, "policy build", "has no [build]: say `command` and `output` there"),
+        (command("nosuchtool --yes"), CASES, "policy build", "install it, or correct `build.command` in policy.toml"),
+        (command("true"), CASES, "policy build", "succeeded and left no"),
+        (command("printf '\\0asm\\1\\0\\0\\0' > out.wasm"), CASES, "policy build", "--target wasm32-wasip2"),
+        (MANIFEST.to_owned(), "", "policy test --component guest.wasm", "error P301  there is no [[case]]: add one"),
+        (MANIFEST.to_owned(), "[[case]]\n", "policy test --component guest.wasm", "cases.toml:1:1  error P301  missing field `name`"),
+        (MANIFEST.to_owned(), &CASES.replace("m.eml", "no.eml"), "policy test --component guest.wasm", "case \"it is kept\": cannot read"),
+        (MANIFEST.to_owned(), CASES, "policy test --component guest.wasm -k nothing", "no case matches -k \"nothing\""),
+        (MANIFEST.to_owned(), CASES, "policy test --component no.wasm", "cannot read no.wasm"),
+    ] {
+        let (_, folder) = test(PASS, CASES, &[])?;
+        fs::write(folder.path().join("policy.toml"), &manifest)?;
+        fs::write(folder.path().join("tests/cases.toml"), cases)?;
+        let output = Command::new(binary()?).args(arguments.split(' ')).current_dir(&folder).output()?;
+        let text = String::from_utf8([output.stdout, output.stderr].concat())?;
+        assert!(!output.status.success() && text.contains(words), "{manifest}{arguments}: expected {words:?}, got\n{text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_snapshot_is_written_and_then_held_to() -> Result<()> {
     let cases = "[[case]]\nname = \"as it was\"\ninterface = \"content\"\nmessage = \"m.eml\"\nexpect = \"snapshot\"\n";

@@ -98,15 +98,20 @@ impl fmt::Display for LoadError {
                 write!(f, "policy {policy}: P202 `grant` goes beyond what its policy.toml declares: take away {beyond}")
             }
             Self::Undeclared { policy, detail } => write!(f, "policy {policy}: P203 {detail}"),
-            Self::DuplicateName(policy) => write!(f, "policy {policy}: the name is used twice"),
-            Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: not a usable component: {detail}"),
+            Self::DuplicateName(policy) => write!(f, "policy {policy}: P103 the name is used twice"),
+            Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: P204 not a usable component: {detail}"),
             Self::Import { policy, import, advice } => write!(f, "policy {policy}: P201 imports `{import}`: {advice}"),
-            Self::Mismatch { policy, detail } => write!(f, "policy {policy}: needs what this version does not offer: {detail}"),
-            Self::NoInterface(policy) => write!(f, "policy {policy}: exports none of receiver, content, sender"),
-            Self::NoRole { policy, interface } => write!(f, "policy {policy}: stands for a role and does not export `{interface}`"),
-            Self::AcceptsOnError(policy) => write!(f, "policy {policy}: sets a role, so on_error must not be `accept`"),
+            Self::Mismatch { policy, detail } => write!(
+                f,
+                "policy {policy}: P205 needs what this version does not offer (secmx:policy@0.1 is offered; build it against the folder wit of this version): {detail}"
+            ),
+            Self::NoInterface(policy) => {
+                write!(f, "policy {policy}: P206 exports none of receiver, content, sender: a policy answers at least one")
+            }
+            Self::NoRole { policy, interface } => write!(f, "policy {policy}: P207 stands for a role and does not export `{interface}`"),
+            Self::AcceptsOnError(policy) => write!(f, "policy {policy}: P208 sets a role, so on_error must not be `accept`"),
             Self::NoShadow(policy) => {
-                write!(f, "policy {policy}: mode `shadow` is for policies that export `content`; say `enforce` or `off`")
+                write!(f, "policy {policy}: P209 mode `shadow` is for policies that export `content`; say `enforce` or `off`")
             }
             Self::Settings { policy, detail } => write!(f, "policy {policy}: P104 settings: {detail}"),
             Self::Fault(fault) => fault.fmt(f),

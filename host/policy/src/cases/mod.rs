@@ -68,7 +68,7 @@ impl Cases {
         })?;
         let fail = |message| Err(CasesError { position: None, message });
         if file.cases.is_empty() {
-            return fail("there is no [[case]]".to_owned());
+            return fail("there is no [[case]]: add one, such as [[case]] name = \"a clean message passes\", message = \"clean.eml\", expect = { ruling = \"pass\" }".to_owned());
         }
         for case in &file.cases {
             if let Some(key) = case.given.unknown.keys().next() {

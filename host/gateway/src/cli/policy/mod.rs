@@ -1,5 +1,6 @@
 //! `secmx policy`: everything an author of policies does, on this machine and without network.
 
+mod bench;
 mod build;
 mod inspect;
 mod mail;
@@ -38,6 +39,16 @@ pub(super) enum PolicyCommand {
     /// Ask a content policy about messages at hand
     #[command(after_help = run::HELP)]
     Run(run::Options),
+    /// Measure how long the cases take
+    #[command(after_help = bench::HELP)]
+    Bench {
+        /// Folder of policy.toml
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// How often each question is asked
+        #[arg(long, default_value_t = 1000)]
+        times: u32,
+    },
     /// Say what would have ended differently with another policy
     #[command(after_help = replay::HELP)]
     Replay(replay::Options),
@@ -106,6 +117,7 @@ pub(super) fn obey(command: PolicyCommand) -> Result<Exit> {
         PolicyCommand::New { folder, lang, interface } => new::run(&folder, lang, interface),
         PolicyCommand::Test(options) => test::run(&options),
         PolicyCommand::Run(options) => run::run(&options),
+        PolicyCommand::Bench { folder, times } => bench::run(&folder, times),
         PolicyCommand::Replay(options) => replay::run(&options),
         PolicyCommand::Build { folder } => build::run(&folder),
         PolicyCommand::Inspect { component, json } => inspect::run(&component, json),

@@ -55,7 +55,12 @@ impl Project {
             .context("cannot run sh")?;
         if !output.status.success() {
             let text = [output.stdout, output.stderr].concat();
-            bail!("`{}` failed:\n{}", build.command, String::from_utf8_lossy(&text).trim_end());
+            let missing = if output.status.code() == Some(127) {
+                "\nthe shell does not find that tool: install it, or correct `build.command` in policy.toml"
+            } else {
+                ""
+            };
+            bail!("`{}` failed:\n{}{missing}", build.command, String::from_utf8_lossy(&text).trim_end());
         }
         let made = self.folder.join(&build.output);
         let octets = fs::read(&made).with_context(|| {
@@ -66,7 +71,12 @@ impl Project {
             revision: self.revision(),
             builder: concat!("secmx ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        let component = embed::write(&octets, &embedded).map_err(|why| anyhow::anyhow!("{}: {why}", made.display()))?;
+        let component = embed::write(&octets, &embedded).map_err(|why| {
+            anyhow::anyhow!(
+                "{}: {why}; Rust makes one with --target wasm32-wasip2, other languages with `wasm-tools component new`",
+                made.display()
+            )
+        })?;
         let path = self.component();
         fs::write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Built { component, path, took: started.elapsed() })

@@ -3,10 +3,12 @@
 use super::super::{Exit, say};
 use super::project::Project;
 use super::report::{self, Ran, Result as Told, Summary};
+use super::run::HostAnswers;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Case, Cases, Difference, Expect, Outcome};
 use secmx_policy::{PolicySource, Report, Runtime, RuntimeLimits};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +59,8 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     };
     let folder = options.folder.join("tests");
     let path = folder.join("cases.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}; a policy made by `secmx policy new` shows what stands in it", path.display()))?;
     let cases = Cases::parse(&text).map_err(|error| anyhow::anyhow!("{}/{error}", folder.display()))?;
     let wanted = |case: &&Case| options.only.as_ref().is_none_or(|text| case.name.to_lowercase().contains(&text.to_lowercase()));
     let runtime = Runtime::new(RuntimeLimits { metered: true, ..RuntimeLimits::default() }, Arc::new(|_| ()))?;
@@ -120,6 +123,7 @@ impl Bench<'_> {
     /// Runs a case with each of its messages.
     async fn run(&self, case: &Case) -> Result<Vec<Ran>> {
         let mut ran = Vec::new();
+        let case = &self.recorded(case)?;
         for (name, message) in self.messages(case)? {
             let name = name.map_or_else(|| case.name.clone(), |file| format!("{} [{file}]", case.name));
             let result = match case.run(&self.runtime, &self.source, message).await {
@@ -129,6 +133,18 @@ impl Bench<'_> {
             ran.push(Ran { name, message: case.given.message.clone(), result });
         }
         Ok(ran)
+    }
+
+    /// The case with what `replay` recorded for DNS; what the case itself says stays.
+    fn recorded(&self, case: &Case) -> Result<Case> {
+        let mut case = case.clone();
+        if let Some(file) = &case.given.replay {
+            let lines = HostAnswers::read(&self.folder.join(file)).with_context(|| format!("case {:?}", case.name))?;
+            let mut dns: BTreeMap<_, _> = lines.into_iter().flat_map(|line| line.dns).collect();
+            dns.extend(case.given.dns.take().unwrap_or_default());
+            case.given.dns = Some(dns);
+        }
+        Ok(case)
     }
 
     fn judge(&self, case: &Case, report: Report) -> Result<Told> {
