@@ -42,6 +42,6 @@ impl Replay {
 
     /// Whether a message with that ruling is kept. `draw` is any number.
     pub fn keeps(&self, ruling: &str, draw: u32) -> bool {
-        self.always.iter().any(|kept| kept.0 == ruling) || self.sample.is_some_and(|of| draw % of.max(1) == 0)
+        self.always.iter().any(|kept| kept.0 == ruling) || self.sample.is_some_and(|of| draw.is_multiple_of(of.max(1)))
     }
 }

@@ -222,16 +222,17 @@ async fn ask_all(mut found: Found, items: Vec<Item>, recorded: &Recorded) -> Fou
         let [old, new] = &mut found.sides;
         old.count(&old_outcome);
         new.count(&new_outcome);
-        if ends(&old_outcome) != ends(&new_outcome) {
+        if !ends_alike(&old_outcome, &new_outcome) {
             found.changes.push(Change { message: name, old: old_outcome, new: new_outcome });
         }
     }
     found
 }
 
-/// What a sender or a recipient would notice.
-fn ends(outcome: &Outcome) -> (&str, Option<u16>, Option<&'static str>, &[String], &BTreeMap<String, String>) {
-    (&outcome.ruling, outcome.reply, outcome.role, &outcome.changes, &outcome.tags)
+/// Whether a sender or a recipient would notice nothing.
+fn ends_alike(one: &Outcome, other: &Outcome) -> bool {
+    let same = one.ruling == other.ruling && one.reply == other.reply && one.role == other.role;
+    same && one.changes == other.changes && one.tags == other.tags
 }
 
 impl Side {

@@ -85,7 +85,7 @@ impl HostAnswers {
 /// Who answers DNS questions here.
 #[derive(Debug)]
 enum World {
-    Net(Asked),
+    Net(Box<Asked>),
     /// What was recorded for the message in question.
     Recorded(Mutex<BTreeMap<String, DnsAnswer>>),
 }
@@ -117,7 +117,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _context = executor.enter();
     let world = Arc::new(match options.allow_net {
-        true => World::Net(Asked(Dns::new(&Config::load(None).map_err(|_| anyhow::anyhow!("no resolver"))?.0.dns)?)),
+        true => World::Net(Box::new(Asked(Dns::new(&Config::load(None).map_err(|_| anyhow::anyhow!("no resolver"))?.0.dns)?))),
         false => World::Recorded(Mutex::default()),
     });
     let resolver: Arc<dyn Resolver> = Arc::clone(&world) as _;
