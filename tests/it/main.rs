@@ -3,6 +3,8 @@
 mod authors;
 mod bad_inputs;
 mod decisions;
+mod handshakes;
+mod limbo;
 mod manual;
 mod notices;
 mod people;
@@ -13,4 +15,5 @@ mod relaying;
 mod roles;
 mod sending;
 mod tidy;
+mod transport;
 mod trust;

@@ -18,6 +18,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[recipients]", "people", "Recipients"),
     ("[send]", "send", "Outward"),
     ("[send.sos]", "send", "SecureOnly"),
+    ("[send.mta_sts]", "send", "MtaSts"),
     ("[[send.rule]]", "rule", "Rule"),
     ("[queue]", "queue", "Queue"),
     ("[queue.per_destination]", "queue", "PerDestination"),

@@ -4,7 +4,7 @@
 //! only the network is played. A receiving row goes through the session.
 
 use secmx_core::channel::{Channel, Level, Requirement, Tls, TlsUse, TlsVersion};
-use secmx_core::mail::{Domain, Mailbox};
+use secmx_core::mail::{Domain, MailDomain, Mailbox};
 use secmx_core::report::{Cause, Failure, Reply};
 use secmx_core::role::{ReceiverRole, SenderRole};
 use secmx_core::ruling::{Question, Ruling, Terms};
@@ -93,7 +93,7 @@ impl Case {
             None => answer(address, &mut peers, |_, _| [192, 0, 2, 1].into()),
         };
         let settings = settings.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        let findings = Findings { srv, mx, address };
+        let findings = Findings { srv: srv.into(), smtp_tls: Answer::None.into(), mx: mx.into(), address: address.into() };
         Self { role, findings, peers, waited: duration(waited), settings, tries: tries.clone(), end: end.clone() }
     }
 
@@ -142,7 +142,7 @@ impl Case {
             },
             preference: exchanger.preference,
             dnssec_secure: false,
-            expected: exchanger.expected,
+            expected: exchanger.expected(&MailDomain::Name(domain("partner"))),
         });
         DestinationFacts {
             domain: "partner.test".into(),

@@ -70,7 +70,7 @@ fn root() -> PathBuf {
 }
 
 /// Every Rust file of ours: path from the root, and content.
-fn sources() -> Vec<(String, String)> {
+pub(crate) fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for top in ["host", "guest-sdk", "policies", "tests"] {
         collect(&root().join(top), &mut found);

@@ -5,10 +5,12 @@
 
 mod clients;
 mod crash;
+mod dane;
 mod dovecot;
 mod inject;
 mod mail;
 mod power;
+mod signer;
 
 use anyhow::{Context, Result, ensure};
 use secmx_lab::ca::Authority;
@@ -42,6 +44,7 @@ impl World {
         let directory = tempfile::tempdir()?;
         let authority = Authority::new("lab")?;
         fs::write(directory.path().join("root.pem"), authority.root_pem())?;
+        fs::write(directory.path().join("root.key"), dns.anchor())?;
         Ok(Self { directory, authority, dns, runtime })
     }
 
@@ -56,7 +59,7 @@ impl World {
         let text = format!(
             "hostname = \"gw.agency.test\"\ndomains = [\"agency.test\"]\n{top}\n\
              [paths]\nstate = \"state\"\n[log]\nformat = \"json\"\n[tls]\ntrust = [\"root.pem\"]\n\
-             [dns]\nresolvers = [\"{}\"]\n\
+             [dns]\nresolvers = [\"{}\"]\nanchors = \"root.key\"\n\
              [receive.inside]\nlisten = \"127.0.0.1:0\"\nrole = \"submit\"\nallow = [\"127.0.0.0/8\"]\n\
              [receive.secure]\nlisten = \"127.0.0.1:0\"\nrole = \"SOR\"\n{end}",
             self.dns.addr(),

@@ -34,6 +34,7 @@ pub struct Rig {
     gateway: Option<Gateway>,
     state: TempDir,
     port: u16,
+    web_port: u16,
 }
 
 impl Rig {
@@ -43,8 +44,10 @@ impl Rig {
         let inside = Peer::start(Behaviour::default(), &authority.issue(&["exchange.agency.test"])?).await?;
         let state = tempfile::tempdir()?;
         fs::write(state.path().join("root.pem"), authority.root_pem())?;
+        fs::write(state.path().join("root.key"), dns.anchor())?;
         let port = std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 250), 0))?.local_addr()?.port();
-        Ok(Self { dns, authority, inside, clock: Clock::system(), log: Log::recording().1, gateway: None, state, port })
+        let web_port = std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 250), 0))?.local_addr()?.port();
+        Ok(Self { dns, authority, inside, clock: Clock::system(), log: Log::recording().1, gateway: None, state, port, web_port })
     }
 
     /// The world with a gateway; `send` is put below `[send]`, and `more` at the end of its configuration.
@@ -91,12 +94,17 @@ impl Rig {
         self.port
     }
 
+    /// The port of hosts that serve MTA-STS policies in this world.
+    pub fn web_port(&self) -> u16 {
+        self.web_port
+    }
+
     /// A configuration of this world.
     pub fn configuration(&self, send: &str, more: &str) -> String {
         let at = |name: &str| self.state.path().join(name).display().to_string();
         format!(
             "hostname = \"gw.agency.test\"\ndomains = [\"agency.test\"]\ndeliver_to = \"smtp://{}\"\n\
-             [paths]\nstate = \"{}\"\n[tls]\ntrust = [\"{}\"]\n[dns]\nresolvers = [\"{}\"]\ntimeout = \"300ms\"\n\
+             [paths]\nstate = \"{}\"\n[tls]\ntrust = [\"{}\"]\n[dns]\nresolvers = [\"{}\"]\nanchors = \"{}\"\ntimeout = \"300ms\"\n\
              [receive.public]\nlisten = \"127.0.0.1:0\"\nrole = \"BER\"\n[receive.secure]\nlisten = \"127.0.0.1:0\"\nrole = \"SOR\"\n\
              [receive.inside]\nlisten = \"127.0.0.1:0\"\nrole = \"submit\"\n\
              [send]\nport = {}\nports = [{}]\nallow_private = true\n{send}\n{more}",
@@ -104,6 +112,7 @@ impl Rig {
             at("state"),
             at("root.pem"),
             self.dns.addr(),
+            at("root.key"),
             self.port,
             self.port,
         )

@@ -80,6 +80,55 @@ pub struct Certificate {
     pub not_after: u64,
 }
 
+/// Why a peer was not authenticated, in the classes in which domains are told (RFC 8460, 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoubtKind {
+    /// The certificate is for other names.
+    CertificateHostMismatch,
+    /// Its time is over, or has not begun.
+    CertificateExpired,
+    /// It comes from nobody who is trusted.
+    CertificateNotTrusted,
+    /// No TLSA record matches it.
+    TlsaInvalid,
+    /// Anything else.
+    ValidationFailure,
+}
+
+/// Why a peer was not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "DoubtForm")]
+pub struct Doubt {
+    /// Its class.
+    pub kind: DoubtKind,
+    /// For people.
+    pub text: String,
+}
+
+/// How doubts stand in queues: those of earlier versions are text alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum DoubtForm {
+    Text(String),
+    Whole { kind: DoubtKind, text: String },
+}
+
+impl From<DoubtForm> for Doubt {
+    fn from(form: DoubtForm) -> Self {
+        match form {
+            DoubtForm::Text(text) => Self { kind: DoubtKind::ValidationFailure, text },
+            DoubtForm::Whole { kind, text } => Self { kind, text },
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// What the TLS handshake settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
@@ -93,8 +142,8 @@ pub struct Tls {
     pub server_name: Option<String>,
     /// The peer's certificate, when it sent one.
     pub peer: Option<Certificate>,
-    /// Why the peer was not authenticated, in words; `None` when it was, or when nobody asked.
-    pub doubt: Option<String>,
+    /// Why the peer was not authenticated; `None` when it was, or when nobody asked.
+    pub doubt: Option<Doubt>,
 }
 
 /// A connection as it stands: its level and, above plain, the TLS facts behind it.
@@ -173,8 +222,8 @@ pub struct Shortfall {
     pub needed: Level,
     /// What was reached.
     pub reached: Level,
-    /// Why the peer was not authenticated, in words.
-    pub doubt: Option<String>,
+    /// Why the peer was not authenticated.
+    pub doubt: Option<Doubt>,
 }
 
 impl fmt::Display for Shortfall {
@@ -208,6 +257,19 @@ mod tests {
     fn a_level_without_tls_facts_is_not_believed() {
         let liar = Channel { level: Level::Domain, tls: None };
         assert!(Requirement::NONE.admit(&liar).is_err());
+    }
+
+    #[test]
+    fn doubts_of_earlier_versions_are_read() {
+        let text: Doubt = serde_json_like("its certificate expired");
+        assert_eq!((text.kind, text.text.as_str()), (DoubtKind::ValidationFailure, "its certificate expired"));
+    }
+
+    /// What serde makes of a bare string, whatever the format.
+    fn serde_json_like(text: &str) -> Doubt {
+        use serde::de::IntoDeserializer;
+        let deserializer: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+        Doubt::deserialize(deserializer).expect("a doubt")
     }
 
     #[test]

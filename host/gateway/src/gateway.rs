@@ -5,11 +5,15 @@ use crate::config::Config;
 use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
 use crate::inbound::{Desk, Door};
+use crate::levels::Levels;
 use crate::log::Log;
+use crate::mta_sts::PolicyStore;
 use crate::outbound::{Courier, Pool};
 use crate::powers::Kept;
 use crate::published;
+use crate::revocation;
 use crate::spool::{LocalSpool, Spool};
+use crate::tls::Revocations;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use secmx_core::report::Event;
@@ -29,6 +33,7 @@ const RECHECK: Duration = Duration::from_secs(3600);
 pub struct Gateway {
     current: Current,
     runtime: Runtime,
+    revocations: Arc<Revocations>,
     spool: Arc<dyn Spool>,
     decisions: Decisions,
     /// Writes decisions into their file until `finish`.
@@ -53,7 +58,8 @@ impl Gateway {
         let runtime = Runtime::with_book(RuntimeLimits::default(), Arc::new(observe), Arc::clone(&book))
             .map_err(anyhow::Error::from)
             .context("the policy engine cannot be started")?;
-        let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime))?;
+        let revocations = Arc::default();
+        let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &revocations))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let bound = Door::bind_all(&generation.config).await?;
         let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
@@ -67,6 +73,7 @@ impl Gateway {
             current: Arc::new(ArcSwap::from_pointee(generation)),
             runtime,
             keeper: tokio::spawn(decisions.clone().keep(Arc::clone(&spool), log.clone(), finish.clone())),
+            revocations,
             spool,
             finish,
             decisions,
@@ -91,7 +98,15 @@ impl Gateway {
         for door in doors {
             self.tasks.spawn(door.serve(Arc::clone(&desk), self.tasks.clone(), self.stop.clone()));
         }
+        let state = &self.current.load().config.paths.state.clone();
+        let (levels, trouble) = Levels::open(state);
+        trouble.into_iter().for_each(|text| self.log.write(&Event::Warning { text }));
+        let levels = Arc::new(levels);
+        let (kept, stop) = (Arc::clone(&levels), self.stop.clone());
+        self.tasks.spawn(async move { kept.keep(stop).await });
         let courier = Courier {
+            levels,
+            sts: Arc::new(PolicyStore::new(state)),
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),
             decisions: self.decisions.clone(),
@@ -101,6 +116,10 @@ impl Gateway {
             pool: Pool::default(),
         };
         self.tasks.spawn(courier.run(self.stop.clone()));
+        let (dns, log) = (self.current.load().dns.clone(), self.log.clone());
+        self.tasks.spawn(async move { dns.trouble().await.into_iter().for_each(|text| log.write(&Event::Warning { text })) });
+        let (current, revocations) = (Arc::clone(&self.current), Arc::clone(&self.revocations));
+        self.tasks.spawn(revocation::keep_fresh(current, revocations, self.log.clone(), self.stop.clone()));
         self.tasks.spawn(recheck(Arc::clone(&self.current), self.doors.clone(), self.log.clone(), self.stop.clone()));
         let listeners = self.doors.iter().map(|(name, address)| format!("{name}={address}")).collect();
         self.log.write(&Event::Ready { listeners, queued: self.spool.counts().await.messages });
@@ -132,7 +151,7 @@ impl Gateway {
         let old = self.current.load();
         let replaced =
             old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
-        let outcome = replaced.and_then(|()| tokio::task::block_in_place(|| Generation::build(config, &self.runtime)));
+        let outcome = replaced.and_then(|()| tokio::task::block_in_place(|| Generation::build(config, &self.runtime, &self.revocations)));
         let detail = match &outcome {
             Ok(_) => "the new configuration is in force".to_owned(),
             Err(error) => format!("the old configuration stays in force: {error:#}"),

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::dns::Dns;
 use crate::powers::Asked;
 use crate::recipients::RecipientList;
-use crate::tls::{ClientTls, Identity, ServerTls};
+use crate::tls::{ClientTls, Identity, Revocations, ServerTls};
 use crate::users::Users;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -36,8 +36,8 @@ pub type Current = Arc<ArcSwap<Generation>>;
 
 impl Generation {
     /// Builds everything that `config` asks for, and makes a self-signed certificate when it names none (L1-1). On an error nothing that is
-    /// in force has changed. Compiles policies: blocks for a while.
-    pub fn build(config: Config, runtime: &Runtime) -> Result<Self> {
+    /// in force has changed. Compiles policies: blocks for a while. What is known of revoked certificates outlives it.
+    pub fn build(config: Config, runtime: &Runtime, revocations: &Arc<Revocations>) -> Result<Self> {
         let mut identities = configured_identities(&config)?;
         if identities.is_empty() {
             identities.push(Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?);
@@ -47,7 +47,7 @@ impl Generation {
         Ok(Self {
             policies: PolicySet::load(runtime, sources).context("policies")?,
             server_tls: ServerTls::new(&identities)?,
-            client_tls: ClientTls::new(&config.tls)?,
+            client_tls: ClientTls::new(&config.tls, &config.send.rules, Arc::clone(revocations))?,
             dns,
             users: users(&config)?,
             recipients: recipients(&config)?,
@@ -61,7 +61,8 @@ impl Generation {
             configured_identities(config).map(drop),
             users(config).map(drop),
             recipients(config).map(drop),
-            ClientTls::new(&config.tls).map(drop),
+            ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
+            Dns::new(&config.dns).map(drop),
             config.policy_sources(None).and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
         ];
         findings.into_iter().filter_map(Result::err).collect()

@@ -51,6 +51,7 @@ impl Severity {
     pub fn of(event: &Event<'_>) -> Self {
         match event {
             Event::SpoolFailed { .. } => Self::Error,
+            Event::StsFailed { .. } | Event::Downgraded { .. } => Self::Warning,
             Event::Warning { .. } | Event::PolicyFault { .. } | Event::SetAside { .. } | Event::Discarded { .. } => Self::Warning,
             Event::Reloaded { ok: false, .. } => Self::Warning,
             Event::PolicyLog { severity, .. } => match *severity {

@@ -26,9 +26,9 @@ impl fmt::Debug for Asked {
 impl Resolver for Asked {
     fn look_up<'a>(&'a self, name: &'a str, kind: &'a str) -> Answering<'a> {
         Box::pin(async move {
-            match self.0.presented(name, kind).await {
-                // The resolver does not validate yet, so nothing is said to be secure.
-                Answer::Found(values) => Ok(Lookup { values, secure: false }),
+            let told = self.0.presented(name, kind).await;
+            match told.answer {
+                Answer::Found(values) => Ok(Lookup { values, secure: told.secure }),
                 Answer::None | Answer::Denied => Err(NoAnswer::None),
                 Answer::Unknown(_) => Err(NoAnswer::Unavailable),
                 Answer::Bogus(_) => Err(NoAnswer::Bogus),

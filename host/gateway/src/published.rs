@@ -25,9 +25,9 @@ pub async fn secure_only_as_mx(config: &Config, dns: &Dns, listeners: &[(String,
 async fn look(config: &Config, dns: &Dns, doors: &[&(String, SocketAddr)]) -> Vec<String> {
     let mut wrong = Vec::new();
     for domain in &config.domains {
-        let Answer::Found(records) = dns.mx(domain).await else { continue };
+        let Answer::Found(records) = dns.mx(domain).await.answer else { continue };
         for host in records.into_iter().filter_map(|record| record.exchange) {
-            let Answer::Found(addresses) = dns.addresses(&host).await else { continue };
+            let Answer::Found(addresses) = dns.addresses(&host).await.answer else { continue };
             let reached = |door: &SocketAddr| addresses.iter().any(|address| SocketAddr::new(*address, config.send.port) == *door);
             for (name, _) in doors.iter().filter(|(_, door)| reached(door)) {
                 wrong

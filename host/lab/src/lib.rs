@@ -7,4 +7,5 @@ pub mod ca;
 pub mod client;
 pub mod dns;
 pub mod peer;
+pub mod web;
 pub mod world;

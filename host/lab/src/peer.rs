@@ -2,6 +2,7 @@
 
 use crate::ca::Identity;
 use anyhow::Result;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{HandshakeKind, ServerConfig};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,12 +100,7 @@ impl Peer {
 
     /// A peer at this address.
     pub async fn start_at(address: SocketAddr, behaviour: Behaviour, identity: &Identity) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(identity.chain(), identity.key())?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor(identity)?;
         let listener = TcpListener::bind(address).await?;
         let (address, memory) = (listener.local_addr()?, Arc::new(Memory::default()));
         let kept = Arc::clone(&memory);
@@ -146,6 +142,15 @@ impl Peer {
         let _ = tokio::time::timeout(patience, wait).await;
         self.messages()
     }
+}
+
+/// Shows a certificate whatever it is worth: nothing of it is checked here.
+pub(crate) fn acceptor(identity: &Identity) -> Result<TlsAcceptor> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&identity.key())?;
+    let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain(), key));
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_cert_resolver(Arc::new(shown)))))
 }
 
 impl Drop for Peer {

@@ -5,7 +5,7 @@
 
 use super::failure::Failure;
 use super::status::Reply;
-use crate::channel::Channel;
+use crate::channel::{Channel, Level};
 use crate::role::{ReceiverRole, SenderRole};
 use serde::Serialize;
 
@@ -247,6 +247,32 @@ pub enum Event<'a> {
         failure: &'a Failure,
         /// Queue id of the bounce, when there is one.
         bounce: Option<String>,
+    },
+    /// A domain announces an MTA-STS policy that could not be had (RFC 8461, 3.3).
+    #[serde(rename = "sts.failed")]
+    StsFailed {
+        /// The domain.
+        domain: String,
+        /// What was wrong with its policy host, or with the policy.
+        detail: String,
+        /// An earlier policy stays in force.
+        kept: bool,
+    },
+    /// A domain can only be reached with a lower level than it once was.
+    #[serde(rename = "domain.downgraded")]
+    Downgraded {
+        /// Queue id.
+        queue: String,
+        /// The domain.
+        domain: String,
+        /// The host that was connected to.
+        exchanger: String,
+        /// The best level that the domain was ever reached with.
+        best: Level,
+        /// The level now.
+        reached: Level,
+        /// The mail waits because of it.
+        waits: bool,
     },
     /// A message is kept for a person.
     #[serde(rename = "message.quarantined")]

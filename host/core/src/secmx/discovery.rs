@@ -2,9 +2,11 @@
 //!
 //! The answers come in as facts, with "found", "none", "denied", "unknown" and "bogus" apart; random draws are an argument.
 
-use super::exchanger::{Exchanger, ExchangerName, Hop, Source};
-use crate::channel::Level;
+use super::exchanger::{Evidence, Exchanger, ExchangerName, Hop, Source, Voucher};
+use super::sts::{Mode, Policy};
+use crate::channel::{Level, Requirement};
 use crate::mail::Domain;
+use crate::report::Cause;
 use std::net::{IpAddr, SocketAddr};
 
 /// What DNS said to one question.
@@ -32,6 +34,22 @@ impl<T> Answer<T> {
             Self::Unknown(_) => AnswerKind::Unknown,
             Self::Bogus(_) => AnswerKind::Bogus,
         }
+    }
+}
+
+/// An answer, and whether DNSSEC vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<T> {
+    /// The answer.
+    pub answer: Answer<T>,
+    /// Every record of it, aliases on the way included, or its denial, is DNSSEC-secure (RFC 4033, 5).
+    pub secure: bool,
+}
+
+impl<T> From<Answer<T>> for Told<T> {
+    /// An answer that nobody vouches for.
+    fn from(answer: Answer<T>) -> Self {
+        Self { answer, secure: false }
     }
 }
 
@@ -89,11 +107,13 @@ pub struct MxRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// `_secmx._tcp` SRV.
-    pub srv: Answer<SrvRecord>,
+    pub srv: Told<SrvRecord>,
+    /// `_smtp-tls._tcp` SRV; none when it is not asked for.
+    pub smtp_tls: Told<SrvRecord>,
     /// MX.
-    pub mx: Answer<MxRecord>,
+    pub mx: Told<MxRecord>,
     /// Addresses of the domain itself; only looked at when MX says none.
-    pub address: Answer<IpAddr>,
+    pub address: Told<IpAddr>,
 }
 
 /// What is ours, so that mail does not loop.
@@ -148,28 +168,38 @@ pub fn srv_owner(domain: &Domain) -> String {
     format!("_secmx._tcp.{domain}")
 }
 
+/// Owner name of the SRV records of mail submission between servers over TLS (D-10).
+pub fn smtp_tls_owner(domain: &Domain) -> String {
+    format!("_smtp-tls._tcp.{domain}")
+}
+
 /// Exchangers of a domain, each name and port once. Weights are drawn here, so every delivery attempt asks anew (D-3).
 pub fn discover(domain: &Domain, findings: &Findings, own: &Own, limits: &Limits, draw: &mut Draw<'_>) -> Discovery {
     let mut sieve = Sieve { own, limits, notes: Vec::new(), complete: true };
-    let (secmx, srv_hosts) = secmx_hosts(&findings.srv, &mut sieve, draw);
+    let (secmx, secmx_hosts) = srv_hosts(&findings.srv, Source::SecmxSrv, &mut sieve, draw);
+    let (smtp_tls, tls_hosts) = srv_hosts(&findings.smtp_tls, Source::SmtpTlsSrv, &mut sieve, draw);
+    if matches!(smtp_tls, AnswerKind::Unknown | AnswerKind::Bogus) {
+        sieve.complete = false;
+        sieve.notes.push(format!("`_smtp-tls._tcp` SRV: {}", smtp_tls.name()));
+    }
     let (mx, mx_hosts, loops_to_us) = mx_hosts(domain, findings, &mut sieve, draw);
     let mut exchangers: Vec<Exchanger> = Vec::new();
-    for host in srv_hosts.into_iter().chain(mx_hosts) {
+    for host in secmx_hosts.into_iter().chain(tls_hosts).chain(mx_hosts) {
         if !exchangers.iter().any(|known| known.name == host.name && known.port == host.port) {
             exchangers.push(host);
         }
     }
-    let published = match &findings.srv {
-        Answer::Found(records) => records.iter().filter_map(|record| record.target.clone()).collect(),
-        _ => Vec::new(),
-    };
+    let targets = [&findings.srv, &findings.smtp_tls].into_iter().filter_map(|told| match &told.answer {
+        Answer::Found(records) => Some(records.iter().filter_map(|record| record.target.clone())),
+        _ => None,
+    });
+    let published = targets.flatten().collect();
     Discovery { secmx, mx, exchangers, published, complete: sieve.complete, loops_to_us, notes: sieve.notes }
 }
 
 /// The one exchanger of an address literal: no SRV is asked for (D-1).
 pub fn literal(address: IpAddr, port: u16) -> Discovery {
-    let exchanger = exchanger(ExchangerName::Address(address), port, Source::AddressRecord, 0);
-    only(exchanger)
+    only(exchanger(ExchangerName::Address(address), port, Source::AddressRecord, 0, false))
 }
 
 /// The one exchanger that the configuration names as `host:port`, with a scheme before it or not; `None` when it is anything else.
@@ -182,7 +212,7 @@ pub fn configured(next_hop: &str) -> Option<Discovery> {
             (ExchangerName::Domain(Domain::parse(host).ok()?), port.parse().ok()?)
         }
     };
-    (port != 0).then(|| only(exchanger(name, port, Source::Configured(hop), 0)))
+    (port != 0).then(|| only(exchanger(name, port, Source::Configured(hop), 0, false)))
 }
 
 fn only(exchanger: Exchanger) -> Discovery {
@@ -190,9 +220,37 @@ fn only(exchanger: Exchanger) -> Discovery {
     Discovery { secmx, mx, exchangers, published: Vec::new(), complete: true, loops_to_us: false, notes: Vec::new() }
 }
 
-fn exchanger(name: ExchangerName, port: u16, source: Source, preference: u16) -> Exchanger {
-    let expected = if matches!(source, Source::SecmxSrv | Source::SmtpTlsSrv) { Level::Host } else { Level::Plain };
-    Exchanger { name, port, source, preference, dnssec_secure: false, expected }
+fn exchanger(name: ExchangerName, port: u16, source: Source, preference: u16, dnssec_secure: bool) -> Exchanger {
+    Exchanger { name, port, source, preference, dnssec_secure, evidence: Evidence::default() }
+}
+
+impl Discovery {
+    /// Puts an MTA-STS policy in force (RFC 8461, 5). In mode `enforce` a mail exchanger that no pattern of it matches is out, and every other
+    /// host must prove itself. An SRV host counts "only if an `mx:` pattern matches it or it reaches E3 by itself" (profile, decision 12).
+    /// DANE is not weakened: what it demands stands beside this.
+    pub fn hold_to(&mut self, policy: &Policy) {
+        if policy.mode != Mode::Enforce {
+            return;
+        }
+        for exchanger in self.exchangers.iter_mut().filter(|exchanger| !exchanger.is_configured()) {
+            let ExchangerName::Domain(name) = &exchanger.name else { continue };
+            exchanger.evidence.floor = exchanger.evidence.floor.join(Requirement::at_least(Level::Domain));
+            if policy.names(name) {
+                exchanger.evidence.vouched.get_or_insert(Voucher::MtaSts);
+            } else if !exchanger.is_srv() {
+                let why = format!("{name} is not among the hosts of the domain's MTA-STS policy");
+                exchanger.evidence.barred.get_or_insert(Cause::NoSecureExchanger(why));
+            }
+        }
+    }
+
+    /// The operator knows who the hosts of this domain are, by a pin or an authority of their own: none of them may prove less.
+    pub fn hold_to_pins(&mut self) {
+        for exchanger in &mut self.exchangers {
+            exchanger.evidence.floor = exchanger.evidence.floor.join(Requirement::at_least(Level::Domain));
+            exchanger.evidence.vouched = Some(Voucher::Operator);
+        }
+    }
 }
 
 /// What keeps records from being used, and the account of what it kept.
@@ -241,8 +299,8 @@ impl Sieve<'_> {
 }
 
 /// SRV hosts, lowest priority first, "the whole level before the next" (D-2).
-fn secmx_hosts(answer: &Answer<SrvRecord>, sieve: &mut Sieve<'_>, draw: &mut Draw<'_>) -> (AnswerKind, Vec<Exchanger>) {
-    let Answer::Found(records) = answer else { return (answer.kind(), Vec::new()) };
+fn srv_hosts(told: &Told<SrvRecord>, source: Source, sieve: &mut Sieve<'_>, draw: &mut Draw<'_>) -> (AnswerKind, Vec<Exchanger>) {
+    let Answer::Found(records) = &told.answer else { return (told.answer.kind(), Vec::new()) };
     // RFC 2782: "A Target of '.' means that the service is decidedly not available at this domain" — when it is the only record (D-5).
     if let [SrvRecord { target: None, .. }] = records.as_slice() {
         return (AnswerKind::Denied, Vec::new());
@@ -255,7 +313,7 @@ fn secmx_hosts(answer: &Answer<SrvRecord>, sieve: &mut Sieve<'_>, draw: &mut Dra
     sieve.bound(&mut ordered, "SRV");
     let hosts: Vec<_> = ordered
         .into_iter()
-        .filter_map(|record| Some(exchanger(ExchangerName::Domain(record.target?), record.port, Source::SecmxSrv, record.priority)))
+        .filter_map(|record| Some(exchanger(ExchangerName::Domain(record.target?), record.port, source, record.priority, told.secure)))
         .collect();
     // A host that a limit of ours left out is published all the same.
     (if hosts.is_empty() && sieve.complete { AnswerKind::None } else { AnswerKind::Found }, hosts)
@@ -283,7 +341,8 @@ fn in_srv_order(mut records: Vec<SrvRecord>, draw: &mut Draw<'_>) -> Vec<SrvReco
 
 /// MX hosts in order, the domain itself where there is no MX, and whether the loop rule left nothing.
 fn mx_hosts(domain: &Domain, findings: &Findings, sieve: &mut Sieve<'_>, draw: &mut Draw<'_>) -> (AnswerKind, Vec<Exchanger>, bool) {
-    let (mut ordered, source) = match &findings.mx {
+    let mut secure = findings.mx.secure;
+    let (mut ordered, source) = match &findings.mx.answer {
         // RFC 7505, 3: "a single MX RR … with an RDATA section consisting of preference number 0 and a zero-length label".
         Answer::Found(records) if matches!(records.as_slice(), [MxRecord { exchange: None, .. }]) => {
             return (AnswerKind::Denied, Vec::new(), false);
@@ -296,15 +355,18 @@ fn mx_hosts(domain: &Domain, findings: &Findings, sieve: &mut Sieve<'_>, draw: &
         }
         // RFC 5321, 5.1: "If an empty list of MXs is returned, the address is treated as if it was associated with an implicit MX RR,
         // with a preference of 0, pointing to that host."
-        Answer::None if matches!(findings.address, Answer::Found(_)) => (vec![(0, domain.clone())], Source::AddressRecord),
-        Answer::None => return (findings.address.kind(), Vec::new(), false),
+        Answer::None if matches!(findings.address.answer, Answer::Found(_)) => {
+            secure &= findings.address.secure;
+            (vec![(0, domain.clone())], Source::AddressRecord)
+        }
+        Answer::None => return (findings.address.answer.kind(), Vec::new(), false),
         other => return (other.kind(), Vec::new(), false),
     };
     let listed = sieve.before_us(&mut ordered, |(_, exchange)| Some(exchange), |(preference, _)| *preference);
     sieve.bound(&mut ordered, "MX");
     let port = sieve.limits.mx_port;
-    let named = ordered.into_iter().map(|(preference, exchange)| exchanger(ExchangerName::Domain(exchange), port, source, preference));
-    let hosts: Vec<_> = named.collect();
+    let named = |(preference, exchange)| exchanger(ExchangerName::Domain(exchange), port, source, preference, secure);
+    let hosts: Vec<_> = ordered.into_iter().map(named).collect();
     // "Nothing left = none" (D-8).
     let kind = if hosts.is_empty() { AnswerKind::None } else { AnswerKind::Found };
     let loops_to_us = listed && hosts.is_empty();

@@ -1,7 +1,9 @@
 //! A host that may take the mail, and where we heard of it.
 
+use super::dane::Tlsa;
 use crate::channel::{Level, Requirement};
-use crate::mail::Domain;
+use crate::mail::{Domain, MailDomain};
+use crate::report::Cause;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -76,8 +78,32 @@ pub struct Exchanger {
     pub preference: u16,
     /// The records that name it are DNSSEC-secure.
     pub dnssec_secure: bool,
-    /// The best level it could reach by what is published.
-    pub expected: Level,
+    /// What is known of it besides.
+    pub evidence: Evidence,
+}
+
+/// What is published or configured about a host, beyond the record that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// Its TLSA records.
+    pub tlsa: Tlsa,
+    /// The name they stand under, when it is what the exchanger's name is an alias of (RFC 7672, 2.2.3).
+    pub tlsa_base: Option<Domain>,
+    /// Who else says that the name is a host of the mail domain.
+    pub vouched: Option<Voucher>,
+    /// What whoever vouches for it demands.
+    pub floor: Requirement,
+    /// Why it must not be used now, such as TLSA records that fail DNSSEC.
+    pub barred: Option<Cause>,
+}
+
+/// Who says that a host belongs to a mail domain, when it is not DNSSEC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Voucher {
+    /// An MTA-STS policy in mode `enforce` (RFC 8461).
+    MtaSts,
+    /// The operator, by a pin or a private authority for the domain.
+    Operator,
 }
 
 impl Exchanger {
@@ -108,8 +134,37 @@ impl Exchanger {
     }
 
     /// What the host itself stands for: "Never plaintext to an SRV host. A published SecMX host is by definition secure" (profile,
-    /// decision 2).
+    /// decision 2); what DANE, MTA-STS and the operator's pins demand is added.
     pub fn floor(&self) -> Requirement {
-        if self.is_srv() { Requirement::at_least(Level::Encrypted) } else { Requirement::NONE }
+        let srv = if self.is_srv() { Level::Encrypted } else { Level::Plain };
+        let tlsa = match self.evidence.tlsa {
+            Tlsa::Absent => Level::Plain,
+            Tlsa::Unusable => Level::Encrypted,
+            Tlsa::Usable(_) => Level::Domain,
+        };
+        Requirement::at_least(srv.max(tlsa)).join(self.evidence.floor)
+    }
+
+    /// The level that a certificate for the exchanger's name proves, by the way in which we came to that name (profile, "Evidence and
+    /// floors"). A name from an SRV record that nobody vouches for proves something only when it lies within the mail domain itself: whoever
+    /// forges the record can have a good certificate for a name of his own (RFC 7673, 4; RFC 9525).
+    pub fn name_proves(&self, mail_domain: &MailDomain) -> Level {
+        let own = |name: &Domain| mail_domain.name().is_some_and(|domain| name.is_within(domain));
+        match &self.name {
+            _ if self.dnssec_secure || self.evidence.vouched.is_some() || self.is_configured() => Level::Domain,
+            ExchangerName::Domain(name) if self.is_srv() && !own(name) => Level::Encrypted,
+            ExchangerName::Domain(_) | ExchangerName::Address(_) => Level::Host,
+        }
+    }
+
+    /// The best level it could reach by what is published.
+    pub fn expected(&self, mail_domain: &MailDomain) -> Level {
+        let published = match self.evidence.tlsa {
+            Tlsa::Usable(_) => Level::Domain,
+            Tlsa::Unusable => Level::Encrypted,
+            Tlsa::Absent => Level::Plain,
+        };
+        let vouched = self.is_srv() || self.dnssec_secure || self.evidence.vouched.is_some();
+        if vouched { self.name_proves(mail_domain).max(published) } else { published }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Pure values. Nothing here resolves, dials or waits; nothing here knows SMTP verbs: it reasons about channels.
 
+pub mod dane;
 pub mod delivery;
 pub mod discovery;
 pub mod exchanger;
 pub mod route;
+pub mod sts;
 
 #[cfg(test)]
 mod tests;

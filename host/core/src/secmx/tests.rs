@@ -2,7 +2,7 @@
 
 use super::delivery::{Fate, Next, Outcome, Run, Verdict};
 use super::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, MxRecord, Own, SrvRecord};
-use super::exchanger::{Exchanger, ExchangerName, Hop, Source};
+use super::exchanger::{Evidence, Exchanger, ExchangerName, Hop, Source};
 use super::route::{Candidate, Floors, Route};
 use crate::channel::{Level, Requirement, Shortfall, TlsUse};
 use crate::mail::{Domain, Mailbox};
@@ -36,10 +36,14 @@ fn draws(mut seed: u64) -> impl FnMut(u32) -> u32 + Send {
     }
 }
 
+fn findings(srv: Answer<SrvRecord>, mx: Answer<MxRecord>, address: Answer<std::net::IpAddr>) -> Findings {
+    Findings { srv: srv.into(), smtp_tls: Answer::None.into(), mx: mx.into(), address: address.into() }
+}
+
 fn find(srv: Answer<SrvRecord>, mx: Answer<MxRecord>, address: Answer<std::net::IpAddr>) -> Discovery {
     let own = Own { names: vec![domain("gw.own.test")] };
     let limits = Limits { ports: vec![25, 465, 2525], ..Limits::default() };
-    discovery::discover(&domain("partner.test"), &Findings { srv, mx, address }, &own, &limits, &mut draws(7))
+    discovery::discover(&domain("partner.test"), &findings(srv, mx, address), &own, &limits, &mut draws(7))
 }
 
 fn names(discovery: &Discovery) -> Vec<String> {
@@ -77,7 +81,7 @@ fn firsts(weights: &[u16]) -> Vec<f64> {
     let mut counts = vec![0.0; weights.len()];
     let mut draw = draws(42);
     for _ in 0..100_000 {
-        let findings = Findings { srv: Answer::Found(records.clone()), mx: Answer::None, address: Answer::None };
+        let findings = findings(Answer::Found(records.clone()), Answer::None, Answer::None);
         let found = discovery::discover(&domain("p.test"), &findings, &Own::default(), &Limits::default(), &mut draw);
         let ExchangerName::Domain(first) = &found.exchangers[0].name else { panic!("a name") };
         let place: usize = first.as_str()[1..first.as_str().len() - 5].parse().expect("hN.test");
@@ -145,7 +149,14 @@ fn unknown_is_not_none() {
 // ---- routes and runs --------------------------------------------------------------------------------------------------------------
 
 fn host(source: Source, name: &str) -> Exchanger {
-    Exchanger { name: ExchangerName::Domain(domain(name)), port: 25, source, preference: 0, dnssec_secure: false, expected: Level::Plain }
+    Exchanger {
+        name: ExchangerName::Domain(domain(name)),
+        port: 25,
+        source,
+        preference: 0,
+        dnssec_secure: false,
+        evidence: Evidence::default(),
+    }
 }
 
 fn found(exchangers: Vec<Exchanger>) -> Discovery {
@@ -342,7 +353,7 @@ fn equal_mx_preferences_are_shuffled() {
     let mut counts = std::collections::BTreeMap::<Vec<String>, f64>::new();
     let mut draw = draws(11);
     for _ in 0..100_000 {
-        let findings = Findings { srv: Answer::None, mx: Answer::Found(records.clone()), address: Answer::None };
+        let findings = findings(Answer::None, Answer::Found(records.clone()), Answer::None);
         let found = discovery::discover(&domain("p.test"), &findings, &Own::default(), &Limits::default(), &mut draw);
         *counts.entry(names(&found)).or_default() += 1.0;
     }

@@ -28,7 +28,7 @@ mod value;
 mod tests;
 
 pub use decisions::{Decisions, Evidence as DecisionEvidence, OnFull, Redacted};
-pub use dns::Dns;
+pub use dns::{Dns, Dnssec};
 pub use finding::{Code, Finding, Place, Position, Severity};
 pub use hop::{Inside, NextHop};
 pub use list::List;
@@ -39,9 +39,9 @@ pub use policy::{Component, Direction, Limits as PolicyLimits, Mode, OnError, Po
 pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use replay::Replay;
-pub use rule::{Chosen, Pattern, Rule};
-pub use send::{Accept, Outward, Profile, SecureOnly};
-pub use tls::{Acme, CertificateFiles, Tls, Trust};
+pub use rule::{Chosen, Pattern, Pin, Rule};
+pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};
+pub use tls::{Acme, CertificateFiles, CrlSource, Revocation, Tls, Trust};
 pub use value::Network;
 
 use jiff::Timestamp;

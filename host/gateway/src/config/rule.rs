@@ -13,6 +13,7 @@ use secmx_core::mail::{Domain, MailDomain, Mailbox};
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::Demand;
 use std::fmt;
+use std::path::PathBuf;
 
 /// How long before its end an exception is pointed out, days.
 const NOTICE_DAYS: i64 = 30;
@@ -36,6 +37,26 @@ pub struct Rule {
     pub next_hop: Option<NextHop>,
     /// `trust_onward`: whether that host is known to keep secure only mail secure. Default `false`.
     pub trust_onward: bool,
+    /// `trust`: paths of PEM files with the authorities that alone are believed for the hosts of these domains, such as a partner's own.
+    /// Such hosts must prove the level `"domain"`. Default none.
+    pub trust: Vec<PathBuf>,
+    /// `pins`: SHA-256 digests of keys (SubjectPublicKeyInfo) or of whole certificates of these hosts, as `"sha256:"` and 64 hexadecimal
+    /// digits; one that matches is enough, whatever the certificate says. Such hosts must prove the level `"domain"`. Default none.
+    pub pins: Vec<Pin>,
+}
+
+/// One entry of `pins`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin(pub [u8; 32]);
+
+impl Setting for Pin {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        let expected = "\"sha256:\" and 64 hexadecimal digits";
+        let digits = node.text(expected)?.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.is_ascii());
+        let octet = |place: usize| digits.and_then(|digits| u8::from_str_radix(digits.get(place * 2..place * 2 + 2)?, 16).ok());
+        let octets: Option<Vec<u8>> = (0..32).map(octet).collect();
+        octets.and_then(|octets| octets.try_into().ok()).map(Self).ok_or_else(|| node.refuse(expected))
+    }
 }
 
 /// What was chosen for one recipient.
@@ -107,10 +128,35 @@ impl Setting for Pattern {
     }
 }
 
+fn read_trust(section: &mut Section<'_>) -> Vec<PathBuf> {
+    let span = section.span_of("trust");
+    let base = section.reader.base(span);
+    let named: Vec<PathBuf> = section.or("trust", Vec::new());
+    let paths: Vec<PathBuf> = named.into_iter().map(|path| base.join(path)).collect();
+    paths.iter().for_each(|path| section.reader.must_open(span, path));
+    paths
+}
+
 impl Rule {
     /// Whether one of its patterns names that recipient.
     pub fn names(&self, to: &Mailbox) -> bool {
         self.to.iter().any(|pattern| pattern.names(to))
+    }
+
+    /// Whether it says who the hosts of its domains are.
+    pub fn knows_hosts(&self) -> bool {
+        !self.trust.is_empty() || !self.pins.is_empty()
+    }
+
+    /// Whether it knows the hosts of that domain.
+    pub fn knows_hosts_of(&self, domain: &MailDomain) -> bool {
+        self.knows_hosts()
+            && self.to.iter().any(|pattern| match pattern {
+                Pattern::Everyone => true,
+                Pattern::Below(zone) => domain.name().is_some_and(|domain| domain != zone && domain.is_within(zone)),
+                Pattern::At(own) => own == domain,
+                Pattern::Mailbox(_) => false,
+            })
     }
 
     /// Whether its last day has passed.
@@ -127,8 +173,11 @@ impl Rule {
             expires: section.optional("expires"),
             next_hop: section.optional("next_hop"),
             trust_onward: section.or("trust_onward", false),
+            trust: read_trust(section),
+            pins: section.or("pins", Vec::new()),
             to: to?,
         };
+        rule.check_hosts(section);
         rule.check_onward(section, default_role);
         rule.check_end(section);
         Some(rule)
@@ -146,6 +195,15 @@ impl Rule {
         }
         if self.trust_onward && self.next_hop.is_none() {
             reader.warn(section.span_of("trust_onward"), Code::NoEffect, format!("rule {name:?} has no `next_hop` to trust"));
+        }
+    }
+
+    /// Hosts are those of a domain, not of one of its mailboxes.
+    fn check_hosts(&self, section: &Section<'_>) {
+        let mailbox = self.to.iter().find(|pattern| matches!(pattern, Pattern::Mailbox(_)));
+        if let Some(mailbox) = mailbox.filter(|_| self.knows_hosts()) {
+            let message = format!("`trust` and `pins` are about the hosts of whole domains, and {mailbox} is one address");
+            section.reader.error(section.span_of("to"), Code::Contradiction, message);
         }
     }
 

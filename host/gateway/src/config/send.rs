@@ -6,7 +6,7 @@ use super::rule::{Chosen, Rule};
 use super::tree::Node;
 use jiff::Timestamp;
 use secmx_core::channel::{Level, Requirement};
-use secmx_core::mail::{Domain, Mailbox};
+use secmx_core::mail::{Domain, MailDomain, Mailbox};
 use secmx_core::queue::Schedule;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::Demand;
@@ -37,6 +37,17 @@ pub struct Outward {
     pub schedule: Schedule,
     /// `port`: where mail exchangers listen. Default 25; another one is for tests.
     pub port: u16,
+    /// `discover`: where hosts are looked for, a list of `"srv"` (`_secmx._tcp`), `"smtp-tls"` (`_smtp-tls._tcp`) and `"mx"`. Default
+    /// `["srv", "mx"]`.
+    pub discover: Vec<Discover>,
+    /// `verify`: what a domain publishes that its hosts are held to, a list of `"dane"` (RFC 7672) and `"mta-sts"` (RFC 8461); where both
+    /// speak, DANE decides. Default both.
+    pub verify: Vec<Verify>,
+    /// `mta_sts`: how policies of domains are fetched.
+    pub mta_sts: MtaSts,
+    /// `downgrade`: what follows when every host of a domain falls below the best level that the domain was ever reached with: `"warn"` says
+    /// so in the log, `"defer"` also makes such mail wait. Default `"warn"`.
+    pub downgrade: Downgrade,
     /// `ports`: ports that an SRV record may name, besides 25, 465, 587 and 2525. Default none.
     pub ports: Vec<u16>,
     /// `allow_private`: whether hosts that discovery finds may lie on loopback or private addresses. Default `false`.
@@ -62,6 +73,62 @@ pub struct SecureOnly {
     pub floor: Level,
     /// `max_wait`: when a message is returned whose hosts could not be reached at all; 0 is the letter of the draft. Default `"24h"`.
     pub max_wait: Duration,
+}
+
+/// `[send.mta_sts]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MtaSts {
+    /// `timeout`: how long a policy host may take; without a policy from it an earlier one holds, or none. Default `"10s"`.
+    pub timeout: Duration,
+    /// `port`: where policy hosts listen. Default 443; another one is for tests.
+    pub port: u16,
+}
+
+/// One entry of `send.discover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Discover {
+    /// `_secmx._tcp` SRV.
+    Srv,
+    /// `_smtp-tls._tcp` SRV.
+    SmtpTls,
+    /// MX, or the domain's own address.
+    Mx,
+}
+
+impl Setting for Discover {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("srv", Self::Srv), ("smtp-tls", Self::SmtpTls), ("mx", Self::Mx)])
+    }
+}
+
+/// One entry of `send.verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// TLSA records.
+    Dane,
+    /// MTA-STS policies.
+    MtaSts,
+}
+
+impl Setting for Verify {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("dane", Self::Dane), ("mta-sts", Self::MtaSts)])
+    }
+}
+
+/// `send.downgrade`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Downgrade {
+    /// It is said.
+    Warn,
+    /// It is said, and the mail waits.
+    Defer,
+}
+
+impl Setting for Downgrade {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("warn", Self::Warn), ("defer", Self::Defer)])
+    }
 }
 
 /// `send.profile`.
@@ -129,6 +196,12 @@ impl Outward {
         }
     }
 
+    /// The rule that knows the hosts of that domain, by a pin or an authority of its own.
+    pub fn host_rule(&self, domain: &MailDomain, now: Timestamp) -> Option<&Rule> {
+        let today = jiff::tz::Offset::UTC.to_datetime(now).date();
+        self.rules.iter().find(|rule| !rule.is_over(today) && rule.knows_hosts_of(domain))
+    }
+
     /// Ports that a domain may name in its SRV records: the usual ones, that of MX hosts, and what the operator adds (D-4).
     pub fn srv_ports(&self) -> Vec<u16> {
         PORTS.into_iter().chain([self.port]).chain(self.ports.iter().copied()).collect()
@@ -154,6 +227,13 @@ impl Outward {
             secure_wait: section.or("secure_wait", wait),
             schedule: read_schedule(section),
             port: section.or("port", 25),
+            discover: section.or("discover", vec![Discover::Srv, Discover::Mx]),
+            verify: section.or("verify", vec![Verify::Dane, Verify::MtaSts]),
+            mta_sts: section.table("mta_sts", |section| MtaSts {
+                timeout: section.or("timeout", Duration::from_secs(10)),
+                port: section.or("port", 443),
+            }),
+            downgrade: section.or("downgrade", Downgrade::Warn),
             ports: section.or("ports", Vec::new()),
             allow_private: section.or("allow_private", false),
             connect_timeout: section.or("connect_timeout", Duration::from_secs(30)),

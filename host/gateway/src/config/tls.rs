@@ -13,6 +13,12 @@ pub struct Tls {
     pub certs: Vec<CertificateFiles>,
     /// `trust`: whose certificates prove who an exchanger is: `"system"`, paths of PEM files, or a list of both. Default `["system"]`.
     pub trust: Vec<Trust>,
+    /// `revocation`: `"off"` asks no lists of revoked certificates; `"soft"` refuses a certificate that a list in force names, and takes one
+    /// of which nothing is known; `"hard"` takes only one that a list in force leaves out. Default `"soft"`.
+    pub revocation: Revocation,
+    /// `crls`: lists of revoked certificates, paths or `http://` URLs, read in the background; those that the certificates of exchangers
+    /// point at are added by themselves. No mail waits for one. Default none.
+    pub crls: Vec<CrlSource>,
     /// `acme`: accepted, so that a configuration can be written once; not built yet. Default none.
     pub acme: Option<Acme>,
 }
@@ -35,6 +41,44 @@ pub enum Trust {
     File(PathBuf),
 }
 
+/// `tls.revocation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Revocation {
+    /// No list is asked.
+    Off,
+    /// Only what is known to be revoked is refused.
+    Soft,
+    /// What is not known to be good is refused.
+    Hard,
+}
+
+impl Setting for Revocation {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("off", Self::Off), ("soft", Self::Soft), ("hard", Self::Hard)])
+    }
+}
+
+/// One entry of `tls.crls`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CrlSource {
+    /// A file, DER or PEM.
+    File(PathBuf),
+    /// An `http://` URL.
+    Url(String),
+}
+
+impl Setting for CrlSource {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        let expected = "the path of a file or an \"http://\" URL";
+        let text = node.text(expected)?;
+        match text.split_once("://") {
+            Some(("http", rest)) if !rest.is_empty() => Ok(Self::Url(text.to_owned())),
+            Some(_) => Err(node.refuse(expected)),
+            None => PathBuf::read(node).map(Self::File).map_err(|_| node.refuse(expected)),
+        }
+    }
+}
+
 /// `[tls.acme]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acme {
@@ -50,7 +94,8 @@ impl Tls {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let certs = section.tables("certs", read_pair).into_iter().flatten().collect::<Vec<_>>();
         let acme = section.optional_table("acme", |section| Acme::read(section, certs.is_empty()));
-        Self { trust: read_trust(section), acme, certs }
+        let revocation = section.or("revocation", Revocation::Soft);
+        Self { trust: read_trust(section), revocation, crls: read_crls(section), acme, certs }
     }
 }
 
@@ -61,6 +106,17 @@ fn read_pair(section: &mut Section<'_>) -> Option<CertificateFiles> {
     section.reader.must_open(section.span_of("cert"), &cert);
     section.reader.must_open(section.span_of("key"), &key);
     Some(CertificateFiles { cert, key })
+}
+
+fn read_crls(section: &mut Section<'_>) -> Vec<CrlSource> {
+    let span = section.span_of("crls");
+    let base = section.reader.base(span);
+    let named: Vec<CrlSource> = section.or("crls", Vec::new());
+    let at_base = named.into_iter().map(|source| match source {
+        CrlSource::File(path) => CrlSource::File(base.join(path)),
+        url @ CrlSource::Url(_) => url,
+    });
+    at_base.collect()
 }
 
 fn read_trust(section: &mut Section<'_>) -> Vec<Trust> {

@@ -126,7 +126,7 @@ fn delivered(event: &Value) -> String {
         Some("plain") => "in the clear, after TLS was tried".to_owned(),
         level => {
             let proof = match level {
-                Some("encrypted") => format!("not authenticated: {}", channel["tls"]["doubt"].as_str().unwrap_or("unknown")),
+                Some("encrypted") => format!("not authenticated: {}", channel["tls"]["doubt"]["text"].as_str().unwrap_or("unknown")),
                 Some("host") => "the host proved its name".to_owned(),
                 _ => "the domain proved itself".to_owned(),
             };

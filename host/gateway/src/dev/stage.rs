@@ -34,9 +34,12 @@ impl Stage {
         let inside = Peer::start(Behaviour::default(), &world.authority.issue(&["exchange.agency.test"])?).await?;
         let state = tempfile::tempdir().context("no directory for the spool")?;
         let identity = world.authority.issue(&["gw.agency.test", "mx.agency.test", "secmail.agency.test"])?;
-        for (name, content) in
-            [("root.pem", world.authority.root_pem()), ("chain.pem", identity.chain_pem()), ("key.pem", &identity.key_pem())]
-        {
+        for (name, content) in [
+            ("root.pem", world.authority.root_pem()),
+            ("chain.pem", identity.chain_pem()),
+            ("key.pem", &identity.key_pem()),
+            ("root.key", &world.dns.anchor()),
+        ] {
             fs::write(state.path().join(name), content)?;
         }
         let text = configuration(&world, &inside, &state);
@@ -111,6 +114,7 @@ trust = [{root}]
 
 [dns]
 resolvers = ["{dns}"]
+anchors = {anchor}
 
 [receive.public]
 listen = "127.0.0.1:0"
@@ -141,6 +145,7 @@ role = "SOS"
         key = at("key.pem"),
         root = at("root.pem"),
         dns = world.dns.addr(),
+        anchor = at("root.key"),
         mx_port = world.mx_port(),
         srv_port = world.srv_port(),
     )

@@ -5,9 +5,12 @@
 
 use super::pool::{Link, Place};
 use super::worker::{Attempt, Job};
+use crate::config::Downgrade;
 use crate::stream::Stream;
+use crate::tls::Expected;
 use bytes::Bytes;
 use secmx_core::channel::Channel;
+use secmx_core::queue::Via;
 use secmx_core::report::{Cause, Event, Failure, Reply};
 use secmx_core::ruling::Ruling;
 use secmx_core::secmx::delivery::Outcome;
@@ -203,12 +206,13 @@ impl<'a> Call<'a> {
             return News::Other(Input::SecureFailed("the connection is gone".into()));
         };
         let patience = self.job.generation.config.send.timeouts.handshake;
-        let handshake = self.job.generation.client_tls.connect(
-            stream,
-            &self.attempt.exchanger.name,
-            &self.job.delivery.domain,
-            self.attempt.candidate.requirement,
-        );
+        let expected = Expected {
+            exchanger: self.attempt.exchanger,
+            mail_domain: &self.job.delivery.domain,
+            rule: self.attempt.target.rule.as_deref(),
+            requirement: self.attempt.candidate.requirement,
+        };
+        let handshake = self.job.generation.client_tls.connect(stream, expected);
         News::Other(match timeout(patience, handshake).await {
             Ok(Ok((stream, channel))) => {
                 self.stream = Some(Box::new(stream));
@@ -225,6 +229,9 @@ impl<'a> Call<'a> {
             Ok(cleared) => cleared,
             Err(shortfall) => return self.leave(Cause::BelowRequirement(shortfall)),
         };
+        if let Some(cause) = self.fallen(&channel) {
+            return self.leave(cause);
+        }
         match self.attempt.admit(&channel).await {
             Ok(Ruling::Pass | Ruling::Accept(_)) => {}
             Ok(ruling) => {
@@ -253,6 +260,17 @@ impl<'a> Call<'a> {
                 dsn: envelope.dsn.clone(),
             },
         )
+    }
+
+    /// Whether the domain is about to be reached worse than it once was: that is said, and by configuration the mail waits.
+    fn fallen(&self, channel: &Channel) -> Option<Cause> {
+        let best = self.job.best_level().filter(|best| *best > channel.level)?;
+        let waits = self.job.generation.config.send.downgrade == Downgrade::Defer;
+        let domain = self.job.delivery.domain.to_string();
+        let (queue, exchanger) = (self.job.message.id.to_string(), self.attempt.exchanger.name.to_string());
+        self.job.courier.log.write(&Event::Downgraded { queue, domain, exchanger, best, reached: channel.level, waits });
+        let text = format!("the domain was once reached with level {best}, and now only {} can be had", channel.level);
+        waits.then(|| Cause::Policy { code: "secmx.downgraded".into(), text })
     }
 
     fn leave(&mut self, cause: Cause) -> Input<'static> {
@@ -293,6 +311,9 @@ impl<'a> Call<'a> {
     }
 
     fn log_delivered(&self, recipients: Vec<String>, reply: &Reply) {
+        if let (Some(domain), Via::Discovery) = (self.job.delivery.domain.name(), &self.job.delivery.via) {
+            self.job.courier.levels.reached(domain, self.channel.level);
+        }
         self.job.courier.log.write(&Event::Delivered {
             queue: self.job.message.id.to_string(),
             role: self.job.delivery.role,

@@ -2,6 +2,7 @@
 
 use super::call;
 use super::worker::Attempt;
+use crate::fetch::is_private;
 use secmx_core::channel::TlsUse;
 use secmx_core::mail::Domain;
 use secmx_core::report::{Cause, Event, Failure};
@@ -20,6 +21,9 @@ const WITHOUT_TLS: Duration = Duration::from_secs(10);
 
 /// Tries one exchanger: each of its addresses until one gets as far as a transaction. Of several failures the most telling one counts.
 pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
+    if let Some(cause) = &attempt.exchanger.evidence.barred {
+        return Outcome::Failed(failed(attempt, None, cause.clone()));
+    }
     let addresses = match addresses(attempt).await {
         Ok(addresses) => addresses,
         Err(cause) => return Outcome::Failed(failed(attempt, None, cause)),
@@ -80,25 +84,12 @@ async fn addresses(attempt: &Attempt<'_>) -> Result<Vec<SocketAddr>, Cause> {
 
 /// Addresses of the name. An alias is followed, and said (D-6).
 async fn resolve(attempt: &Attempt<'_>, name: &Domain) -> Answer<IpAddr> {
-    let (found, alias) = attempt.job.generation.dns.host(name).await;
-    if let Some(target) = alias {
+    let host = attempt.job.generation.dns.host(name).await;
+    if let Some(target) = host.alias {
         let queue = attempt.job.message.id.to_string();
-        attempt.job.courier.log.write(&Event::Alias { queue, exchanger: name.to_string(), target });
+        attempt.job.courier.log.write(&Event::Alias { queue, exchanger: name.to_string(), target: target.to_string() });
     }
-    found
-}
-
-/// Loopback, private, link-local, and what maps to them: never dialled because a stranger's DNS says so.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_private(v4.into()),
-            None => v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_multicast(),
-        },
-    }
+    host.addresses.answer
 }
 
 /// A failure of this exchanger, which the log hears of.
@@ -108,21 +99,4 @@ fn failed(attempt: &Attempt<'_>, address: Option<SocketAddr>, cause: Cause) -> F
     let (queue, role) = (attempt.job.message.id.to_string(), attempt.job.delivery.role);
     attempt.job.courier.log.write(&Event::AttemptFailed { queue, role, failure: &failure });
     failure
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_private;
-
-    #[test]
-    fn a_strangers_dns_does_not_lead_inside() {
-        for inside in
-            ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.0.1", "0.0.0.0", "::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
-        {
-            assert!(is_private(inside.parse().expect("an address")), "{inside}");
-        }
-        for outside in ["192.0.2.1", "2001:db8::1", "8.8.8.8"] {
-            assert!(!is_private(outside.parse().expect("an address")), "{outside}");
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod notice;
 mod pace;
 mod pool;
 mod scheduler;
+mod search;
 mod settle;
 mod shares;
 mod worker;

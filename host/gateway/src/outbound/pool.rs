@@ -9,7 +9,8 @@ use crate::generation::Generation;
 use crate::stream::Stream;
 use secmx_core::channel::{Channel, Requirement, TlsUse};
 use secmx_core::mail::MailDomain;
-use secmx_core::secmx::exchanger::ExchangerName;
+use secmx_core::secmx::dane::Tlsa;
+use secmx_core::secmx::exchanger::{ExchangerName, Voucher};
 use secmx_core::smtp::client::ClientSession;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -37,6 +38,9 @@ pub(super) struct Place {
     tls: TlsUse,
     requirement: Requirement,
     domain: MailDomain,
+    /// What the peer was held to: a channel that was judged by other TLSA records, or by nobody's word, is not this one's.
+    evidence: (Tlsa, Option<Voucher>, bool),
+    rule: Option<String>,
 }
 
 impl Place {
@@ -48,6 +52,8 @@ impl Place {
             tls: attempt.candidate.tls,
             requirement: attempt.candidate.requirement,
             domain: attempt.job.delivery.domain.clone(),
+            evidence: (attempt.exchanger.evidence.tlsa.clone(), attempt.exchanger.evidence.vouched, attempt.exchanger.dnssec_secure),
+            rule: attempt.target.rule.clone(),
         }
     }
 }

@@ -6,7 +6,9 @@ use super::worker;
 use crate::clock::Clock;
 use crate::decisions::Decisions;
 use crate::generation::Current;
+use crate::levels::Levels;
 use crate::log::Log;
+use crate::mta_sts::PolicyStore;
 use crate::spool::{SetAside, Spool};
 use jiff::Timestamp;
 use secmx_core::queue::Delivery;
@@ -27,6 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Carries mail out. Clones share everything.
 #[derive(Clone)]
 pub struct Courier {
+    /// MTA-STS policies of domains.
+    pub sts: Arc<PolicyStore>,
+    /// The best level that each domain was reached with.
+    pub levels: Arc<Levels>,
     /// Configuration and policies; taken anew for each attempt.
     pub current: Current,
     /// The queue.

@@ -3,17 +3,17 @@
 //! The steps stand here in order; what each decides is `core`'s or a policy's.
 
 use super::scheduler::Courier;
+use super::search::{self, Target};
 use super::{connector, settle};
 use crate::generation::Generation;
 use jiff::Timestamp;
-use rand::Rng;
-use secmx_core::channel::Channel;
+use secmx_core::channel::{Channel, Level};
 use secmx_core::mail::{MailDomain, Mailbox};
 use secmx_core::queue::{Delivery, Message, Via};
 use secmx_core::report::{Cause, Event, Failure};
 use secmx_core::ruling::{Plan, Ruling};
 use secmx_core::secmx::delivery::{Fate, Next, Run, Verdict};
-use secmx_core::secmx::discovery::{self, Answer, AnswerKind, Discovery, Findings, Limits, Own};
+use secmx_core::secmx::discovery::{self, AnswerKind};
 use secmx_core::secmx::exchanger::{Exchanger, Source};
 use secmx_core::secmx::route::{Candidate, Floors, Route};
 use secmx_policy::{DestinationFacts, ExchangerFacts, Fault, Minutes};
@@ -33,7 +33,7 @@ pub(super) struct Job<'a> {
 /// One candidate of the run: what the connector works with.
 pub(super) struct Attempt<'a> {
     pub(super) job: &'a Job<'a>,
-    pub(super) discovery: &'a Discovery,
+    pub(super) target: &'a Target,
     pub(super) exchanger: &'a Exchanger,
     pub(super) candidate: Candidate,
     /// Who still waits.
@@ -86,12 +86,12 @@ pub(super) async fn attempt(courier: &Courier, delivery: Delivery) -> Reached {
 impl Job<'_> {
     /// What the attempt comes to for every recipient.
     async fn verdict(&self) -> Verdict {
-        let Some(discovery) = self.discover().await else {
+        let Some(target) = self.discover().await else {
             return self.wait(Cause::Fault("the next hop in the queue is not a host with a port".into()));
         };
-        self.log_discovery(&discovery);
+        self.log_discovery(&target);
         let mut minutes = Minutes::default();
-        let routing = self.generation.policies.hearing(&mut minutes).route(self.facts(&discovery)).await;
+        let routing = self.generation.policies.hearing(&mut minutes).route(self.facts(&target)).await;
         self.add(minutes);
         let routing = match routing {
             Ok(routing) => routing,
@@ -100,8 +100,8 @@ impl Job<'_> {
         if let Some(verdict) = self.overruled(&routing.ruling) {
             return verdict;
         }
-        match Route::new(&routing.plan, &discovery, self.floors()) {
-            Ok(route) => self.follow(route, routing.plan, &discovery).await,
+        match Route::new(&routing.plan, &target.discovery, self.floors()) {
+            Ok(route) => self.follow(route, routing.plan, &target).await,
             Err(fault) => self.wait(Cause::Fault(fault.to_string())),
         }
     }
@@ -132,8 +132,8 @@ impl Job<'_> {
     }
 
     /// Tries one candidate after the other until the run is over.
-    async fn follow(&self, route: Route, plan: Plan, discovery: &Discovery) -> Verdict {
-        let began = Instant::now();
+    async fn follow(&self, route: Route, plan: Plan, target: &Target) -> Verdict {
+        let (began, discovery) = (Instant::now(), &target.discovery);
         let mut run = Run::new(route, plan, discovery, &self.delivery.recipients);
         loop {
             match run.next(began.elapsed()) {
@@ -141,7 +141,7 @@ impl Job<'_> {
                 Next::Try(candidate) => {
                     if let Some(exchanger) = discovery.exchangers.get(candidate.exchanger) {
                         let outcome =
-                            connector::attempt(&Attempt { job: self, discovery, exchanger, candidate, recipients: run.waiting() }).await;
+                            connector::attempt(&Attempt { job: self, target, exchanger, candidate, recipients: run.waiting() }).await;
                         run.record(&candidate, outcome);
                     }
                 }
@@ -150,21 +150,12 @@ impl Job<'_> {
     }
 
     /// Where the mail may go. `None` when the queue names a next hop that cannot be one.
-    async fn discover(&self) -> Option<Discovery> {
+    async fn discover(&self) -> Option<Target> {
         let config = &self.generation.config;
         match (&self.delivery.via, &self.delivery.domain) {
-            (Via::Configured(next_hop), _) => discovery::configured(next_hop),
-            (Via::Discovery, MailDomain::Literal(address)) => Some(discovery::literal(*address, config.send.port)),
-            (Via::Discovery, MailDomain::Name(domain)) => {
-                let dns = &self.generation.dns;
-                let owner = discovery::srv_owner(domain);
-                let (srv, mx) = tokio::join!(dns.srv(&owner), dns.mx(domain));
-                let address = if matches!(mx, Answer::None) { dns.addresses(domain).await } else { Answer::None };
-                let own = Own { names: vec![config.hostname.clone()] };
-                let limits = Limits { mx_port: config.send.port, ports: config.send.srv_ports(), ..Limits::default() };
-                let findings = Findings { srv, mx, address };
-                Some(discovery::discover(domain, &findings, &own, &limits, &mut |most| rand::rng().random_range(0..=most)))
-            }
+            (Via::Configured(next_hop), _) => discovery::configured(next_hop).map(Target::from),
+            (Via::Discovery, MailDomain::Literal(address)) => Some(discovery::literal(*address, config.send.port).into()),
+            (Via::Discovery, MailDomain::Name(domain)) => Some(search::search(self.courier, &self.generation, domain, self.now).await),
         }
     }
 
@@ -173,7 +164,14 @@ impl Job<'_> {
         Floors { role: self.delivery.role, level: self.delivery.floor, plaintext: self.generation.config.send.plaintext }
     }
 
-    fn facts(&self, discovery: &Discovery) -> DestinationFacts {
+    /// The best level that the domain was ever reached with, over hosts that it published itself.
+    pub(super) fn best_level(&self) -> Option<Level> {
+        let domain = self.delivery.domain.name().filter(|_| self.delivery.via == Via::Discovery);
+        domain.and_then(|domain| self.courier.levels.best(domain))
+    }
+
+    fn facts(&self, target: &Target) -> DestinationFacts {
+        let discovery = &target.discovery;
         DestinationFacts {
             domain: self.delivery.domain.to_string(),
             recipients: self.delivery.recipients.clone(),
@@ -185,13 +183,14 @@ impl Job<'_> {
             attempts: self.delivery.attempts,
             secmx: answer(discovery.secmx),
             mx: answer(discovery.mx),
-            sts_mode: "none".into(),
-            exchangers: discovery.exchangers.iter().map(exchanger_facts).collect(),
-            best_level: None,
+            sts_mode: target.sts_mode.into(),
+            exchangers: discovery.exchangers.iter().map(|exchanger| exchanger_facts(exchanger, &self.delivery.domain)).collect(),
+            best_level: self.best_level(),
         }
     }
 
-    fn log_discovery(&self, discovery: &Discovery) {
+    fn log_discovery(&self, target: &Target) {
+        let discovery = &target.discovery;
         self.courier.log.write(&Event::Discovered {
             queue: self.message.id.to_string(),
             domain: self.delivery.domain.to_string(),
@@ -208,7 +207,7 @@ impl Attempt<'_> {
     pub(super) async fn admit(&self, channel: &Channel) -> Result<Ruling, Fault> {
         let index = u32::try_from(self.candidate.exchanger).unwrap_or(u32::MAX);
         let mut minutes = Minutes::default();
-        let facts = self.job.facts(self.discovery);
+        let facts = self.job.facts(self.target);
         let ruling = self.job.generation.policies.hearing(&mut minutes).admit(facts, index, channel).await;
         self.job.add(minutes);
         ruling
@@ -225,7 +224,7 @@ fn answer(kind: AnswerKind) -> secmx_policy::Answer {
     }
 }
 
-fn exchanger_facts(exchanger: &Exchanger) -> ExchangerFacts {
+fn exchanger_facts(exchanger: &Exchanger, domain: &MailDomain) -> ExchangerFacts {
     ExchangerFacts {
         name: exchanger.name.to_string(),
         port: exchanger.port,
@@ -238,6 +237,6 @@ fn exchanger_facts(exchanger: &Exchanger) -> ExchangerFacts {
         },
         preference: exchanger.preference,
         dnssec_secure: exchanger.dnssec_secure,
-        expected: exchanger.expected,
+        expected: exchanger.expected(domain),
     }
 }

@@ -1,13 +1,13 @@
 //! What a finished handshake says, in the core's words.
 
 use rustls::{CommonState, ProtocolVersion};
-use secmx_core::channel::{Certificate, Tls, TlsVersion};
+use secmx_core::channel::{Certificate, Doubt, Tls, TlsVersion};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The facts of a connection whose handshake is over.
-pub(super) fn of(connection: &CommonState, server_name: Option<String>, doubt: Option<String>) -> Tls {
+pub(super) fn of(connection: &CommonState, server_name: Option<String>, doubt: Option<Doubt>) -> Tls {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => TlsVersion::V13,
         _ => TlsVersion::V12,

@@ -3,13 +3,19 @@
 //! This room says what a handshake proved; whether that is enough is decided in `secmx-core`.
 
 mod client;
+mod crl;
+mod dane;
 mod facts;
 mod identity;
+mod pkix;
 mod server;
+mod sound;
 mod witness;
 
-pub use client::ClientTls;
+pub use client::{ClientTls, Expected};
+pub use crl::{RevocationList, Revocations};
 pub use identity::Identity;
+pub use pkix::{Anchors, Terms};
 pub use server::ServerTls;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
