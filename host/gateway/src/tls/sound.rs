@@ -60,7 +60,7 @@ pub(super) fn names(der: &CertificateDer<'_>) -> Result<(), String> {
         })
     };
     let mut common = certificate.subject().iter_common_name().map(|name| name.as_str().unwrap_or("."));
-    if let Some(common) = common.find(|common| common.contains(['.', ':']) && !listed(common)) {
+    if let Some(common) = common.find(|common| (common.contains(['.', ':']) || common.starts_with("0x")) && !listed(common)) {
         return flaw(&format!("has the common name {common:?}, which is not among its names"));
     }
     let bad = names.value.general_names.iter().find_map(|name| match name {
