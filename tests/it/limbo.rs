@@ -38,6 +38,37 @@ const REFUSED: &[(&str, &str)] = &[
         "webpki::nc::permitted-dns-match-noncritical",
         "RFC 5280, 4.2.1.10 wants name constraints critical; the suite's rfc5280:: twin must fail",
     ),
+    ("cve::cve-2024-0567", "an anchor that is not self-signed and does not say which key signed it; RFC 5280, 4.2.1.1 wants that"),
+    ("pathlen::validation-ignores-pathlen-in-leaf", "an authority's certificate is no host's, as for rfc5280::ca-as-leaf"),
+    ("pathlen::self-issued-certs-pathlen", "webpki builds no path through a self-issued certificate with the name of the anchor"),
+    ("rfc5280::nc::permitted-self-issued", "webpki builds no path through a self-issued certificate with the name of the anchor"),
+    (
+        "rfc5280::nc::permitted-dns-match-more",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    (
+        "rfc5280::nc::permitted-ipv4-match",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    (
+        "rfc5280::nc::permitted-ipv6-match",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    ("rfc5280::nc::permitted-dn-match", "no name is asked for, and a host is always asked for one"),
+    (
+        "webpki::nc::nc-permits-dns-san-pattern",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    (
+        "webpki::san::exact-localhost-ip-san",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    (
+        "webpki::san::leftmost-wildcard-san",
+        "a common name that looks like a host must be one of the names (baseline, 7.1.4.3); the suite's own webpki::cn:: cases must fail for it",
+    ),
+    ("online::fastly.com", "a certificate of its chain has a serial number that RFC 5280, 4.1.2.2 forbids"),
+    ("online::s3.amazonaws.com", "a wildcard over a public suffix; the suite's own public-suffix case for the same name must fail"),
 ];
 
 /// Client chains: the gateway verifies servers, and takes no client's word for who it is.
