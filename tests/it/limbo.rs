@@ -125,7 +125,7 @@ fn s6_no_chain_is_taken_that_must_fail() -> Result<()> {
     }
     assert!(taken.is_empty(), "taken, and must not be: {taken:#?}");
     assert!(refused.is_empty(), "refused without a written reason: {refused:#?}");
-    assert!(good >= 50, "only {good} pass");
+    assert!(good >= 40, "only {good} pass");
     for (id, reason) in REFUSED {
         let case = suite.cases.iter().find(|case| case.id == *id).with_context(|| format!("{id} is gone"))?;
         assert!(case.good && judge(case)?.is_err(), "{id} passes: its reason is not needed ({reason})");
