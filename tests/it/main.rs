@@ -5,6 +5,7 @@ mod bad_inputs;
 mod decisions;
 mod handshakes;
 mod limbo;
+mod certificates;
 mod manual;
 mod notices;
 mod people;

@@ -11,6 +11,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[paths]", "paths", "Paths"),
     ("[tls]", "tls", "Tls"),
     ("[tls.acme]", "tls", "Acme"),
+    ("[web]", "web", "Web"),
+    ("[publish]", "web", "Publish"),
     ("[dns]", "dns", "Dns"),
     ("[receive.NAME]", "receive", "Listener"),
     ("[receive.NAME.limits]", "receive", "Limits"),
@@ -42,7 +44,7 @@ Order: built-in default, then the file, then what it names in `include`, then th
 file the gateway is BES and BER on 127.0.0.1:2525, relays for loopback only, and keeps its state in `./secmx-state`.
 
 SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; the state directory, the addresses
-of listeners, `[queue]`, `[log]` and where `[decisions]` go need a restart.
+of listeners, `[web]`, `[queue]`, `[log]` and where `[decisions]` go need a restart.
 
 Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
 one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction, 10 s in which best effort does not ask a host for

@@ -11,6 +11,8 @@ mod inject;
 mod mail;
 mod power;
 mod signer;
+mod pebble;
+mod postfix;
 
 use anyhow::{Context, Result, ensure};
 use secmx_lab::ca::Authority;

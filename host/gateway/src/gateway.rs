@@ -1,5 +1,6 @@
 //! The whole gateway as one value: start, reload, drain.
 
+use crate::certs::{Challenges, Closet, Keeper};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::decisions::Decisions;
@@ -14,6 +15,7 @@ use crate::published;
 use crate::revocation;
 use crate::spool::{LocalSpool, Spool};
 use crate::tls::Revocations;
+use crate::web::Web;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use secmx_core::report::Event;
@@ -59,7 +61,12 @@ impl Gateway {
             .map_err(anyhow::Error::from)
             .context("the policy engine cannot be started")?;
         let revocations = Arc::default();
-        let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &revocations))?;
+        let mut closet = Closet::default();
+        let outfit = closet.gather(&config)?;
+        for text in outfit.troubles {
+            log.write(&Event::Warning { text });
+        }
+        let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &outfit.identities, &revocations))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let bound = Door::bind_all(&generation.config).await?;
         let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
@@ -83,8 +90,18 @@ impl Gateway {
             tasks: TaskTracker::new(),
         };
         gateway.tasks.spawn(kept.keep(book, gateway.stop.clone()));
+        gateway.show_ourselves(closet, clock.clone());
         gateway.begin(bound, clock).await;
         Ok(gateway)
+    }
+
+    /// Keeps our certificates fresh, and serves what is about us.
+    fn show_ourselves(&self, closet: Closet, clock: Clock) {
+        let challenges = Arc::<Challenges>::default();
+        let web = Web { current: Arc::clone(&self.current), challenges: Arc::clone(&challenges), log: self.log.clone() };
+        let keeper = Keeper { current: Arc::clone(&self.current), closet, challenges, log: self.log.clone(), clock };
+        self.tasks.spawn(web.run(self.stop.clone()));
+        self.tasks.spawn(keeper.run(self.stop.clone()));
     }
 
     async fn begin(&self, doors: Vec<Door>, clock: Clock) {
@@ -151,7 +168,12 @@ impl Gateway {
         let old = self.current.load();
         let replaced =
             old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
-        let outcome = replaced.and_then(|()| tokio::task::block_in_place(|| Generation::build(config, &self.runtime, &self.revocations)));
+        let outcome = replaced.and_then(|()| {
+            let outfit = Closet::default().gather(&config)?;
+            // A running gateway has something better than a stand-in: it keeps that.
+            outfit.troubles.first().map_or(Ok(()), |text| Err(anyhow::anyhow!("{text}")))?;
+            tokio::task::block_in_place(|| Generation::build(config, &self.runtime, &outfit.identities, &self.revocations))
+        });
         let detail = match &outcome {
             Ok(_) => "the new configuration is in force".to_owned(),
             Err(error) => format!("the old configuration stays in force: {error:#}"),

@@ -35,18 +35,14 @@ pub struct Generation {
 pub type Current = Arc<ArcSwap<Generation>>;
 
 impl Generation {
-    /// Builds everything that `config` asks for, and makes a self-signed certificate when it names none (L1-1). On an error nothing that is
-    /// in force has changed. Compiles policies: blocks for a while. What is known of revoked certificates outlives it.
-    pub fn build(config: Config, runtime: &Runtime, revocations: &Arc<Revocations>) -> Result<Self> {
-        let mut identities = configured_identities(&config)?;
-        if identities.is_empty() {
-            identities.push(Identity::self_signed(config.hostname.as_str(), &config.paths.state.join("tls"))?);
-        }
+    /// Builds everything that `config` asks for, with these certificates to show. On an error nothing that is in force has changed. Compiles
+    /// policies: blocks for a while. What is known of revoked certificates outlives it.
+    pub fn build(config: Config, runtime: &Runtime, identities: &[Identity], revocations: &Arc<Revocations>) -> Result<Self> {
         let dns = Dns::new(&config.dns)?;
         let sources = config.policy_sources(Some(Arc::new(Asked(dns.clone()))))?;
         Ok(Self {
             policies: PolicySet::load(runtime, sources).context("policies")?,
-            server_tls: ServerTls::new(&identities)?,
+            server_tls: ServerTls::new(identities)?,
             client_tls: ClientTls::new(&config.tls, &config.send.rules, Arc::clone(revocations))?,
             dns,
             users: users(&config)?,

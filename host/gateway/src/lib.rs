@@ -3,6 +3,7 @@
 //! It drives the decisions of `secmx-core` and the policies of `secmx-policy` with real sockets, TLS, DNS, clocks and disks. The
 //! rooms `inbound` and `outbound` share nothing but the spool (invariant 8).
 
+pub mod certs;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -30,3 +31,4 @@ pub mod spool;
 mod stream;
 pub mod tls;
 pub mod users;
+pub mod web;

@@ -35,6 +35,18 @@ pub enum Event<'a> {
         /// Why not, or what it is.
         detail: String,
     },
+    /// Certificates were read again, and are shown from now on.
+    #[serde(rename = "certificate.shown")]
+    CertificatesShown {
+        /// Names, issuer and end of each.
+        shown: Vec<String>,
+    },
+    /// An ACME authority issued a certificate.
+    #[serde(rename = "certificate.issued")]
+    CertificateIssued {
+        /// What it is for.
+        names: Vec<String>,
+    },
     /// Something an operator ought to know.
     #[serde(rename = "gateway.warning")]
     Warning {

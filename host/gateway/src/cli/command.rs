@@ -1,5 +1,6 @@
 //! The commands and their help.
 
+use super::certs::CertsCommand;
 use super::policy::PolicyCommand;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ Start    dev       a whole SecMX world on this machine, to try things
          serve     run the gateway
 
 Policy   policy    new build test run inspect list: write policies of your own
+
+Trust    certs     show check tlsa rotate: our own certificates
 
 Other    user      a line for the file of users
          version   what this is
@@ -71,6 +74,12 @@ pub(super) enum Command {
         /// One JSON object instead of a table
         #[arg(long)]
         json: bool,
+    },
+    /// Look at our own certificates
+    #[command(after_help = super::certs::HELP)]
+    Certs {
+        #[command(subcommand)]
+        what: CertsCommand,
     },
     /// Write policies: build them, look into them
     Policy {

@@ -3,6 +3,7 @@
 //! Standard output is the answer, standard error is progress and hints. Every command ends with one of the codes in [`Exit`].
 
 mod answer;
+mod certs;
 mod command;
 mod exit;
 mod policy;
@@ -14,7 +15,7 @@ use crate::{dev, serve, users};
 use anyhow::{Context, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
-use command::{Command, Program};
+use command::{Command, Origin, Program};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -39,6 +40,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Serve { from } => serve(from.config),
         Command::Check { from, json } => check(from.config.as_deref(), json),
         Command::Dev { once, json } => runtime()?.block_on(dev::run(once, json)),
+        Command::Certs { what } => certs::obey(what),
         Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
         Command::Version => say(&format!("secmx {}\n", env!("CARGO_PKG_VERSION"))),

@@ -23,6 +23,7 @@ mod source;
 mod tls;
 mod tree;
 mod value;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,9 @@ pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use replay::Replay;
 pub use rule::{Chosen, Pattern, Pin, Rule};
 pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};
-pub use tls::{Acme, CertificateFiles, CrlSource, Revocation, Tls, Trust};
+pub use tls::{Acme, CertificateFiles, Challenge, CrlSource, Revocation, Tls, Trust};
 pub use value::Network;
+pub use web::{Publish, StsMode, Web};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -77,6 +79,10 @@ pub struct Config {
     pub paths: Paths,
     /// `[tls]`.
     pub tls: Tls,
+    /// `[web]`.
+    pub web: Web,
+    /// `[publish]`.
+    pub publish: Publish,
     /// `[dns]`.
     pub dns: Dns,
     /// `[receive.NAME]` by NAME, which logs and policies show; never empty.
@@ -132,6 +138,15 @@ impl Config {
         to.iter().filter(|to| !ours(to)).map(|to| self.send.rule_for(to, now).demand.role).max()
     }
 
+    /// The names that a certificate from an ACME authority is for.
+    pub fn acme_names(&self, acme: &Acme) -> Vec<String> {
+        if !acme.names.is_empty() {
+            return acme.names.iter().map(ToString::to_string).collect();
+        }
+        let policies = self.domains.iter().filter(|_| self.publish.mta_sts != StsMode::None);
+        std::iter::once(self.hostname.to_string()).chain(policies.map(|domain| format!("mta-sts.{domain}"))).collect()
+    }
+
     /// This gateway as the sessions of one listener present it, with that listener's limits. `mechanisms` are offered where users send from.
     pub fn smtp(&self, listener: &Listener, mechanisms: &[String]) -> ServerConfig {
         ServerConfig {
@@ -150,6 +165,7 @@ impl Config {
         let kept = [
             ("paths.state", self.paths == new.paths),
             ("receive.NAME.listen", places(self) == places(new)),
+            ("web", self.web == new.web),
             ("queue", self.queue == new.queue),
             ("decisions", self.decisions.same_place(&new.decisions)),
             ("log", self.log == new.log),
@@ -182,13 +198,17 @@ impl Config {
         let home = domains.first().unwrap_or(&hostname).as_str();
         let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", home).ok())?;
         let paths = section.table("paths", |section| Paths::read(section, beside));
+        let tls = section.table("tls", Tls::read);
+        let publish = section.table("publish", |section| Publish::read(section, &hostname));
         Some(Self {
             domains,
             deliver_to,
             postmaster,
             decisions: section.table("decisions", |section| Decisions::read(section, &paths.state)),
             paths,
-            tls: section.table("tls", Tls::read),
+            web: section.table("web", |section| Web::read(section, &tls, &publish)),
+            tls,
+            publish,
             dns: section.table("dns", Dns::read),
             receive: Listener::read_all(section),
             auth: section.table("auth", Auth::read),

@@ -49,7 +49,11 @@ fn said(text: &str) -> Vec<String> {
 #[test]
 fn six_lines_are_a_complete_configuration() {
     let (config, warnings) = read(SIX_LINES).expect("valid");
-    assert_eq!(lines(&warnings), ["secmx.toml:4:5  warning C050  ACME is not built yet; a self-signed certificate is in use"]);
+    assert_eq!(lines(&warnings), [""; 0]);
+    let acme = config.tls.acme.as_ref().expect("asked for");
+    assert_eq!((acme.challenge, config.acme_names(acme)), (Challenge::TlsAlpn01, vec!["secmail.agency.example".to_owned()]));
+    let https: Vec<String> = config.web.https.iter().map(ToString::to_string).collect();
+    assert_eq!((https, config.web.http.len()), (vec!["0.0.0.0:443".to_owned(), "[::]:443".to_owned()], 0));
     assert_eq!(config.hostname.as_str(), "secmail.agency.example");
     assert_eq!(config.postmaster.to_string(), "postmaster@agency.example");
     assert_eq!(config.send.hello, config.hostname);
@@ -227,8 +231,8 @@ const MISTAKES: &[(&str, &str)] = &[
         "secmx.toml:4:21  error C011  `receive.x.limits.recipients`: every client may count on 100 recipients (RFC 5321, 4.5.3.1.8)",
     ),
     (
-        "tls.certs = [{ cert = \"/nowhere/c.pem\", key = \"/dev/null\" }]\n",
-        "secmx.toml:1:23  error C023  cannot read /nowhere/c.pem: No such file or directory (os error 2)",
+        "tls.acme.trust = \"/nowhere/c.pem\"\n",
+        "secmx.toml:1:18  error C023  cannot read /nowhere/c.pem: No such file or directory (os error 2)",
     ),
     ("tls.certs = [{ cert = \"/dev/null\" }]\n", "secmx.toml:1:14  error C013  `tls.certs.key` is missing"),
     ("tls.trust = [\"/\"]\n", "secmx.toml:1:13  error C023  cannot read /: it is a directory"),

@@ -3,7 +3,9 @@
 use super::finding::Code;
 use super::reader::{Refusal, Section, Setting};
 use super::tree::Node;
+use secmx_core::mail::Domain;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `[tls]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Tls {
     /// `crls`: lists of revoked certificates, paths or `http://` URLs, read in the background; those that the certificates of exchangers
     /// point at are added by themselves. No mail waits for one. Default none.
     pub crls: Vec<CrlSource>,
-    /// `acme`: accepted, so that a configuration can be written once; not built yet. Default none.
+    /// `acme`: gets certificates from an ACME authority and renews them (RFC 8555). They are shown after those in `certs`. Default none.
     pub acme: Option<Acme>,
 }
 
@@ -82,30 +84,56 @@ impl Setting for CrlSource {
 /// `[tls.acme]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acme {
-    /// `email`: contact of the account.
+    /// `email`: contact of the account. Default none.
     pub email: Option<String>,
-    /// `directory`: `production`, `staging` or a URL. Default `production`.
+    /// `directory`: `"production"` or `"staging"` of Let's Encrypt, or the `https://` URL of another authority's directory. Default
+    /// `"production"`.
     pub directory: String,
-    /// `challenge`: `tls-alpn-01`, `http-01` or `dns-01`. Default `tls-alpn-01`.
-    pub challenge: String,
+    /// `trust`: PEM file with the root certificate of an authority of your own, for talking to its directory. Default: the system's.
+    pub trust: Option<PathBuf>,
+    /// `challenge`: how control of a name is shown: `"tls-alpn-01"` on `web.https` (RFC 8737) or `"http-01"` on `web.http` (RFC 8555, 8.3).
+    /// Default `"tls-alpn-01"`.
+    pub challenge: Challenge,
+    /// `names`: what the certificate is for. Default `hostname`, and `mta-sts.` before each of `domains` when `publish.mta_sts` is on.
+    pub names: Vec<Domain>,
+    /// `renew_before`: how long before its end a certificate is renewed. At most two thirds of
+    /// its time. Default: a third.
+    pub renew_before: Option<Duration>,
+    /// `reuse_key`: whether a renewal keeps the key, so that a TLSA record `3 1 1` stays right. Default `true`.
+    pub reuse_key: bool,
+}
+
+/// How control of a name is shown to an ACME authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Challenge {
+    /// A certificate with a digest in it (RFC 8737).
+    #[default]
+    TlsAlpn01,
+    /// A file over HTTP (RFC 8555, 8.3).
+    Http01,
+}
+
+impl Setting for Challenge {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        node.choice(&[("tls-alpn-01", Self::TlsAlpn01), ("http-01", Self::Http01)])
+    }
 }
 
 impl Tls {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let certs = section.tables("certs", read_pair).into_iter().flatten().collect::<Vec<_>>();
-        let acme = section.optional_table("acme", |section| Acme::read(section, certs.is_empty()));
+        let certs = section.tables("certs", read_pair).into_iter().flatten().collect();
+        let acme = section.optional_table("acme", Acme::read);
         let revocation = section.or("revocation", Revocation::Soft);
         Self { trust: read_trust(section), revocation, crls: read_crls(section), acme, certs }
     }
 }
 
+/// A file that cannot be read is no fault of the configuration: the gateway starts with another certificate and says so, since STARTTLS must
+/// not vanish with a key. `secmx check` tells.
 fn read_pair(section: &mut Section<'_>) -> Option<CertificateFiles> {
     let present = (section.required::<PathBuf>("cert").is_some(), section.required::<PathBuf>("key").is_some());
     let (true, true) = present else { return None };
-    let (cert, key) = (section.path("cert")?, section.path("key")?);
-    section.reader.must_open(section.span_of("cert"), &cert);
-    section.reader.must_open(section.span_of("key"), &key);
-    Some(CertificateFiles { cert, key })
+    Some(CertificateFiles { cert: section.path("cert")?, key: section.path("key")? })
 }
 
 fn read_crls(section: &mut Section<'_>) -> Vec<CrlSource> {
@@ -148,13 +176,24 @@ impl Setting for Anchor {
 }
 
 impl Acme {
-    fn read(section: &mut Section<'_>, alone: bool) -> Self {
-        let instead = if alone { "a self-signed certificate is in use" } else { "the files in `tls.certs` are in use" };
-        section.reader.warn(section.span, Code::NotBuilt, format!("ACME is not built yet; {instead}"));
+    fn read(section: &mut Section<'_>) -> Self {
+        let directory = section.or("directory", "production".to_owned());
+        if !["production", "staging"].contains(&directory.as_str()) && !directory.starts_with("https://") {
+            let message = "`tls.acme.directory`: expected \"production\", \"staging\" or a URL that begins with https://";
+            section.reader.error(section.span_of("directory"), Code::Value, message);
+        }
+        let trust = section.path("trust");
+        if let Some(path) = &trust {
+            section.reader.must_open(section.span_of("trust"), path);
+        }
         Self {
             email: section.optional("email"),
-            directory: section.or("directory", "production".to_owned()),
-            challenge: section.or("challenge", "tls-alpn-01".to_owned()),
+            directory,
+            trust,
+            challenge: section.or("challenge", Challenge::default()),
+            names: section.or("names", Vec::new()),
+            renew_before: section.optional("renew_before"),
+            reuse_key: section.or("reuse_key", true),
         }
     }
 }

@@ -24,7 +24,7 @@ fn iana(cipher: &str) -> String {
 }
 
 /// What a certificate says. One that cannot be read is named by its digest alone.
-fn certificate(der: &[u8]) -> Certificate {
+pub(super) fn certificate(der: &[u8]) -> Certificate {
     let sha256 = Sha256::digest(der).to_vec();
     let Ok((_, parsed)) = X509Certificate::from_der(der) else {
         return Certificate { subject: String::new(), issuer: String::new(), dns_names: Vec::new(), sha256, not_after: 0 };

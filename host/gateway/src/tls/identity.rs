@@ -3,16 +3,20 @@
 //! "With no certificate configured a self-signed one is made rather than running without TLS" (L1-1). It is kept in the state directory,
 //! so that a restart shows the same key.
 
+use super::facts;
 use anyhow::{Context, Result, bail};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use secmx_core::channel::Certificate;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A certificate chain with its key, ready to be shown in a handshake.
 #[derive(Debug, Clone)]
@@ -53,13 +57,39 @@ impl Identity {
         Self::load(&chain, &key)
     }
 
+    /// An identity of this key.
+    pub(crate) fn from_key(key: CertifiedKey) -> Self {
+        Self { key: Arc::new(key) }
+    }
+
+    /// What its certificate says.
+    pub fn certificate(&self) -> Certificate {
+        self.key.cert.first().map_or_else(|| facts::certificate(&[]), |leaf| facts::certificate(leaf))
+    }
+
+    /// Begin and end of its validity, seconds since 1970-01-01T00:00:00Z. Errors when the certificate cannot be read.
+    pub fn validity(&self) -> Result<(i64, i64)> {
+        let parsed = self.parsed()?;
+        Ok((parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp()))
+    }
+
+    /// The data of a TLSA record `3 1 1` for it: SHA-256 of its public key (RFC 7671, 5.1). Errors when the certificate cannot be read.
+    pub fn public_key_sha256(&self) -> Result<[u8; 32]> {
+        Ok(Sha256::digest(self.parsed()?.public_key().raw).into())
+    }
+
+    fn parsed(&self) -> Result<X509Certificate<'_>> {
+        let leaf = self.key.cert.first().context("there is no certificate")?;
+        Ok(X509Certificate::from_der(leaf).context("the certificate cannot be read")?.1)
+    }
+
     /// For rustls.
-    pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
+    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
 
     /// Whether the certificate is for that name.
-    pub(super) fn is_for(&self, hostname: &str) -> bool {
+    pub(crate) fn is_for(&self, hostname: &str) -> bool {
         let Some(leaf) = self.key.cert.first() else { return false };
         let parsed = rustls::server::ParsedCertificate::try_from(leaf);
         let name = rustls::pki_types::ServerName::try_from(hostname);
@@ -68,7 +98,7 @@ impl Identity {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let draft = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;

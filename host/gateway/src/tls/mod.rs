@@ -16,6 +16,7 @@ pub use client::{ClientTls, Expected};
 pub use crl::{RevocationList, Revocations};
 pub use identity::Identity;
 pub use pkix::{Anchors, Terms};
+pub(crate) use identity::write_private;
 pub use server::ServerTls;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

@@ -1,6 +1,7 @@
 //! TLS towards clients.
 
 use super::{Identity, facts};
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -16,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Answers handshakes of clients. Built anew when the configuration is.
+/// Answers handshakes of clients. Built anew when the configuration is; what it shows can change while it is in use.
 #[derive(Clone)]
 pub struct ServerTls {
+    shown: Arc<Shown>,
     silent: TlsAcceptor,
     requesting: TlsAcceptor,
     demanding: TlsAcceptor,
@@ -28,7 +30,7 @@ impl ServerTls {
     /// Shows the identity that is for the name a client asks for (SNI, RFC 6066, 3), and the first one to all others. Errors only when the
     /// cryptographic provider is unusable, or when there is no identity.
     pub fn new(identities: &[Identity]) -> Result<Self, Error> {
-        let resolver = Arc::new(ByName(identities.to_vec()));
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(identities.to_vec())));
         if identities.is_empty() {
             return Err(Error::General("there is no certificate to show".into()));
         }
@@ -39,7 +41,7 @@ impl ServerTls {
                 wanted => builder.with_client_cert_verifier(Arc::new(AnyClient { mandatory: wanted == ClientCertificate::Demand })),
             };
             // Tickets are off: one from a listener must never open a session on another with other terms.
-            let mut config = builder.with_cert_resolver(Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>);
+            let mut config = builder.with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             Ok(TlsAcceptor::from(Arc::new(config)))
@@ -48,7 +50,25 @@ impl ServerTls {
             silent: acceptor(ClientCertificate::Ignore)?,
             requesting: acceptor(ClientCertificate::Request)?,
             demanding: acceptor(ClientCertificate::Demand)?,
+            shown,
         })
+    }
+
+    /// Shows these from the next handshake on. Nothing happens when there are none: STARTTLS must not vanish with a file (L1-1).
+    pub fn show(&self, identities: Vec<Identity>) {
+        if !identities.is_empty() {
+            self.shown.0.store(Arc::new(identities));
+        }
+    }
+
+    /// What is shown: the identity for that name, else the first.
+    pub fn identity(&self, name: Option<&str>) -> Option<Identity> {
+        self.shown.identity(name)
+    }
+
+    /// Everything that can be shown, the first one for whoever asks for none of them.
+    pub fn identities(&self) -> Arc<Vec<Identity>> {
+        self.shown.0.load_full()
     }
 
     /// Answers one handshake. The caller bounds the time.
@@ -71,12 +91,19 @@ impl ServerTls {
 
 /// Identities, the first one for whoever asks for none of them.
 #[derive(Debug)]
-struct ByName(Vec<Identity>);
+struct Shown(ArcSwap<Vec<Identity>>);
 
-impl ResolvesServerCert for ByName {
+impl Shown {
+    fn identity(&self, name: Option<&str>) -> Option<Identity> {
+        let identities = self.0.load();
+        let named = name.and_then(|name| identities.iter().find(|identity| identity.is_for(name)));
+        named.or(identities.first()).cloned()
+    }
+}
+
+impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.0.iter().find(|identity| identity.is_for(name)));
-        named.or(self.0.first()).map(Identity::certified_key)
+        self.identity(hello.server_name()).map(|identity| identity.certified_key())
     }
 }
 
