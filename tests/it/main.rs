@@ -2,10 +2,10 @@
 
 mod authors;
 mod bad_inputs;
+mod certificates;
 mod decisions;
 mod handshakes;
 mod limbo;
-mod certificates;
 mod manual;
 mod notices;
 mod people;

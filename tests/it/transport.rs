@@ -204,7 +204,7 @@ async fn private(scene: &mut Scene<'_>, id: &str, secmail: &str, port: u16) -> R
         let turn = AtomicU8::new(0);
         scene.rig.dns.set_for(secmail, RecordType::A, 0, Answer::Records(vec![RData::A(Ipv4Addr::LOCALHOST.into())]));
         scene.rig.dns.twist(secmail, RecordType::A, move |reply| {
-            if turn.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+            if turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
                 reply.answers.iter_mut().for_each(|record| record.data = RData::A(Ipv4Addr::new(192, 0, 2, 1).into()));
             }
         });

@@ -9,10 +9,9 @@ mod dane;
 mod dovecot;
 mod inject;
 mod mail;
+mod pebble;
 mod power;
 mod signer;
-mod pebble;
-mod postfix;
 
 use anyhow::{Context, Result, ensure};
 use secmx_lab::ca::Authority;

@@ -53,7 +53,7 @@ enum Way {
     /// The AD bit of a server on this machine is taken for its word (RFC 6840, 5.8).
     Marked,
     /// Signatures are checked here.
-    Validated(DnssecDnsHandle<Servers>),
+    Validated(Box<DnssecDnsHandle<Servers>>),
 }
 
 /// What came back from one question.
@@ -82,7 +82,10 @@ impl Upstream {
         let way = match config.dnssec {
             config::Dnssec::Off => Way::Plain,
             config::Dnssec::TrustAd => Way::Marked,
-            config::Dnssec::Validate => Way::Validated(DnssecDnsHandle::with_trust_anchor(servers.clone(), Arc::new(anchors(config)?))),
+            config::Dnssec::Validate => {
+                let handle = DnssecDnsHandle::with_trust_anchor(servers.clone(), Arc::new(anchors(config)?));
+                Way::Validated(Box::new(handle))
+            }
         };
         Ok(Self { servers, way })
     }

@@ -15,8 +15,8 @@ mod witness;
 pub use client::{ClientTls, Expected};
 pub use crl::{RevocationList, Revocations};
 pub use identity::Identity;
-pub use pkix::{Anchors, Terms};
 pub(crate) use identity::write_private;
+pub use pkix::{Anchors, Terms};
 pub use server::ServerTls;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

@@ -44,6 +44,9 @@ impl Terms<'_> {
     }
 }
 
+/// A further look at a path that was found.
+type Look<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), Error> + 'a;
+
 impl Anchors {
     /// Those of these certificates that can be read. One that may not be an anchor by RFC 5280 is refused when a path would end at it.
     pub fn new(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> Self {
@@ -98,7 +101,7 @@ impl Anchors {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
         revocation: Option<RevocationOptions<'_>>,
-        look: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), Error>>,
+        look: Option<&Look<'_>>,
     ) -> Result<(), Error> {
         let algorithms = super::provider().signature_verification_algorithms.all;
         leaf.verify_for_usage(algorithms, &self.anchors, intermediates, now, KeyUsage::server_auth(), revocation, look).map(drop)
