@@ -98,7 +98,7 @@ impl Named {
         let mut arguments = vec!["-S", "-z", "-x", "-o", zone];
         match signing {
             Signing::Nsec3 => arguments.extend(["-3", "-", "-H", "0"]),
-            Signing::Expired => arguments.extend(["-s", "now-1728000", "-e", "now-864000"]),
+            Signing::Expired => arguments.extend(["-P", "-s", "now-1728000", "-e", "now-864000"]),
             _ => {}
         }
         arguments.push(&file);
