@@ -28,7 +28,7 @@ struct Case {
 }
 
 /// The octets of one write.
-fn octets(text: &str) -> Vec<u8> {
+pub(crate) fn octets(text: &str) -> Vec<u8> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, behind)) = rest.split_once("{{") {
         let (inner, after) = behind.split_once("}}").expect("closed");

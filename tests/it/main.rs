@@ -3,6 +3,7 @@
 mod authors;
 mod bad_inputs;
 mod certificates;
+mod content;
 mod decisions;
 mod handshakes;
 mod limbo;

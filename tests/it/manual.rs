@@ -29,6 +29,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[policy.when]", "policy", "When"),
     ("[policy.grant]", "policy", "Powers"),
     ("[policy.limits]", "policy", "Limits"),
+    ("[content]", "content", "Content"),
+    ("[escrow]", "content", "Escrow"),
     ("[list.NAME]", "list", "List"),
     ("[decisions]", "decisions", "Decisions"),
     ("[replay]", "replay", "Replay"),

@@ -139,6 +139,15 @@ pub enum Edit {
         /// Field name.
         name: String,
     },
+    /// Octets of the message as it was received give way to others. A later one takes the place of those that it touches.
+    ReplaceOctets {
+        /// The first of them, from 0.
+        start: u64,
+        /// The first behind them.
+        end: u64,
+        /// ASCII, lines end with CRLF.
+        with: String,
+    },
 }
 
 /// Where a policy saw what it saw.

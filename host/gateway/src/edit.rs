@@ -1,4 +1,5 @@
-//! Edits of policies, applied to the header section; what no policy touched stays as it came, octet for octet.
+//! Edits of policies: parts first, by their place in the message as it was received, then the header section. What no policy touched
+//! stays as it came, octet for octet.
 //!
 //! The policy host has validated every name and value like network input. Folding and encoding (RFC 5322, 2.2.3; RFC 2047) are
 //! mail-builder's.
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use mail_builder::headers::Header;
 use mail_builder::headers::text::Text;
 use secmx_core::ruling::Edit;
+use std::ops::Range;
 
 /// Edits the copies that shadows work on.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) fn apply(edits: &[Edit], message: &Bytes) -> Vec<Bytes> {
     if edits.is_empty() {
         return vec![message.clone()];
     }
+    let message = &replace(edits, message);
     let end = header_end(message);
     let mut fields: Vec<Vec<u8>> = split_fields(&message.slice(..end));
     for edit in edits {
@@ -34,12 +37,37 @@ pub(crate) fn apply(edits: &[Edit], message: &Bytes) -> Vec<Bytes> {
                 fields.retain(|field| !is_named(field, name));
                 fields.insert(place.min(fields.len()), field(name, value));
             }
+            Edit::ReplaceOctets { .. } => {}
         }
     }
     let mut segments = vec![Bytes::from(fields.concat())];
     // A message without the empty line had no body; a new header must not run into what was its first line.
     segments.push(if end == message.len() { Bytes::from_static(b"\r\n") } else { message.slice(end..) });
     segments
+}
+
+/// The message with other octets in the places that edits name; of two that touch, the later counts.
+fn replace(edits: &[Edit], message: &Bytes) -> Bytes {
+    let mut places: Vec<(Range<usize>, &str)> = Vec::new();
+    for edit in edits {
+        let Edit::ReplaceOctets { start, end, with } = edit else { continue };
+        let within = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX).min(message.len());
+        let place = within(*start)..within(*end).max(within(*start));
+        places.retain(|(other, _)| other.end <= place.start || place.end <= other.start);
+        places.push((place, with));
+    }
+    if places.is_empty() {
+        return message.clone();
+    }
+    places.sort_by_key(|(place, _)| place.start);
+    let (mut octets, mut next) = (Vec::with_capacity(message.len()), 0);
+    for (place, with) in places {
+        octets.extend_from_slice(&message[next..place.start]);
+        octets.extend_from_slice(with.as_bytes());
+        next = place.end;
+    }
+    octets.extend_from_slice(&message[next..]);
+    octets.into()
 }
 
 /// Where the header section ends: before its empty line, or at the end.
@@ -110,5 +138,20 @@ mod tests {
     fn what_is_beyond_ascii_is_encoded_and_what_is_long_is_folded() {
         let text = edited(&[add("X", &"wörd ".repeat(60))], MESSAGE);
         assert!(text.lines().all(|line| line.len() <= 200) && text.is_ascii(), "{text}");
+    }
+
+    #[test]
+    fn octets_give_way_in_their_place_and_the_later_counts() {
+        let replace = |start, end, with: &str| Edit::ReplaceOctets { start, end, with: with.into() };
+        let message = "A: 1\r\n\r\n0123456789";
+        for (edits, expected) in [
+            (vec![replace(9, 11, "x"), replace(14, 16, "yy")], "A: 1\r\n\r\n0x345yy89"),
+            (vec![replace(14, 16, ""), replace(9, 11, "xyz")], "A: 1\r\n\r\n0xyz34589"),
+            (vec![replace(9, 12, "x"), replace(11, 14, "y")], "A: 1\r\n\r\n012y6789"),
+            (vec![replace(9, 11, "x"), add("B", "2")], "B: 2\r\nA: 1\r\n\r\n0x3456789"),
+            (vec![replace(17, 99, "x"), replace(99, 98, "y")], "A: 1\r\n\r\n012345678xy"),
+        ] {
+            assert_eq!(edited(&edits, message.as_bytes()), expected, "{edits:?}");
+        }
     }
 }

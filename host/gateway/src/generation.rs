@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use crate::dns::Dns;
+use crate::lens;
 use crate::powers::Asked;
 use crate::recipients::RecipientList;
 use crate::tls::{ClientTls, Identity, Revocations, ServerTls};
@@ -41,7 +42,7 @@ impl Generation {
         let dns = Dns::new(&config.dns)?;
         let sources = config.policy_sources(Some(Arc::new(Asked(dns.clone()))))?;
         Ok(Self {
-            policies: PolicySet::load(runtime, sources).context("policies")?,
+            policies: PolicySet::load(runtime, sources).context("policies")?.through(lens::of(&config)?),
             server_tls: ServerTls::new(identities)?,
             client_tls: ClientTls::new(&config.tls, &config.send.rules, Arc::clone(revocations))?,
             dns,
@@ -59,6 +60,7 @@ impl Generation {
             recipients(config).map(drop),
             ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
             Dns::new(&config.dns).map(drop),
+            lens::of(config).map(drop),
             config.policy_sources(None).and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
         ];
         findings.into_iter().filter_map(Result::err).collect()

@@ -15,6 +15,7 @@ mod fetch;
 pub mod gateway;
 pub mod generation;
 pub mod inbound;
+pub mod lens;
 pub mod levels;
 pub mod log;
 pub mod mta_sts;

@@ -126,7 +126,7 @@ impl Hearing<'_> {
 
     /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
     pub async fn content(mut self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
-        let message = Arc::new(Inspected::new(message));
+        let message = Arc::new(Inspected::new(message, Arc::clone(&self.policies.lens)));
         let answer = self.enforced(facts, &message).await;
         self.policies.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
         answer

@@ -4,6 +4,7 @@
 //! host calls, and without any power but those of `secmx:policy` (folder `wit`). What a policy does wrong is a [`Fault`]: it defers
 //! the one message that it was asked about and never passes or bounces it, and nothing else notices (invariant 6).
 
+mod ber;
 mod bindings;
 mod breaker;
 mod builtin;
@@ -12,9 +13,11 @@ mod chain;
 mod component;
 mod convert;
 mod effects;
+mod escrow;
 mod facts;
 mod fault;
 mod host;
+mod lens;
 pub mod manifest;
 mod mime;
 mod minutes;
@@ -26,14 +29,17 @@ mod sandbox;
 mod set;
 mod shadow;
 mod store;
+mod text;
 mod trial;
 pub mod units;
 
 pub use builtin::{BUILTINS, SHIPPED, shipped};
 pub use chain::{Greeting, Hearing, Inspection, Routing};
 pub use effects::Tags;
+pub use escrow::{Escrow, EscrowError};
 pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};
 pub use fault::{Fault, LoadError};
+pub use lens::Lens;
 pub use minutes::{Cost, Minutes, Said};
 pub use occasion::{Condition, Occasion};
 pub use resolver::{Answering, Lookup, NoAnswer, Resolver};
@@ -41,4 +47,5 @@ pub use sandbox::{Limits, Observer, Runtime, RuntimeLimits};
 pub use set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySet, PolicySource};
 pub use shadow::{Editor, ShadowDifference, ShadowTally};
 pub use store::Book;
+pub use text::{Bounds, Gap, Program, answer as read_document};
 pub use trial::{Candidate, Report, Trial, Trialled};

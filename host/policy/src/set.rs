@@ -3,6 +3,7 @@
 use crate::builtin::{BUILTINS, interface_of};
 use crate::component;
 use crate::fault::LoadError;
+use crate::lens::Lens;
 use crate::manifest::{Grant, Manifest};
 use crate::occasion::Condition;
 use crate::policy::Policy;
@@ -119,6 +120,7 @@ pub struct PolicySet {
     pub(crate) chain: Vec<Policy>,
     pub(crate) roles: BTreeMap<String, Policy>,
     pub(crate) shadows: Shadows,
+    pub(crate) lens: Arc<Lens>,
     load_time: Duration,
 }
 
@@ -173,7 +175,13 @@ impl PolicySet {
         let (roles, rest): (Vec<_>, Vec<_>) = policies.into_iter().partition(|policy| policy.duty == Duty::Role);
         let roles = roles.into_iter().map(|policy| (policy.name().to_owned(), policy)).collect();
         let (shadows, chain): (Vec<_>, Vec<_>) = rest.into_iter().partition(|policy| policy.mode == Mode::Shadow);
-        Ok(Self { chain, roles, shadows: Shadows::new(shadows), load_time: started.elapsed() })
+        Ok(Self { chain, roles, shadows: Shadows::new(shadows), lens: Arc::default(), load_time: started.elapsed() })
+    }
+
+    /// The same policies, for whom messages are looked into as the configuration says.
+    #[must_use]
+    pub fn through(self, lens: Lens) -> Self {
+        Self { lens: Arc::new(lens), ..self }
     }
 
     /// How long loading took.

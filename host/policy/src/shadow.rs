@@ -177,7 +177,7 @@ impl Run {
             envelope.recipients.extend(content.add_recipients);
             let octets = editor.map(|editor| Arc::new(editor.edited(&content.edits, &facts.octets.all())) as _);
             let octets = octets.unwrap_or_else(|| Arc::clone(&facts.octets));
-            self.message = Arc::new(Inspected::new(MessageFacts { envelope, octets, ..facts.clone() }));
+            self.message = Arc::new(Inspected::new(MessageFacts { envelope, octets, ..facts.clone() }, Arc::clone(&self.message.lens)));
         }
         self.session.tags.extend(tags);
     }

@@ -91,7 +91,9 @@ impl Candidate {
                 let (forward_path, parameters) = (convert::address(&forward_path), convert::parameters(&parameters));
                 (Question::Recipient { reverse_path, forward_path, parameters }, Facts::session(session))
             }
-            Trial::Inspect(session, message) => (Question::Inspect, Facts::message(session, Arc::new(Inspected::new(message)))),
+            Trial::Inspect(session, message) => {
+                (Question::Inspect, Facts::message(session, Arc::new(Inspected::new(message, Arc::default()))))
+            }
             Trial::Route(destination) => (Question::Route, Facts::destination(Arc::new(destination), None)),
         };
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Files that should not travel by mail, by what they are and by every name a mail reader could show, in ZIP archives too.
+//! Files that should not travel by mail, by what they are and by every name a mail reader could show, in archives too.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
@@ -9,9 +9,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use secmx_guest::serde::Deserialize;
 use secmx_guest::{Action, Content, Message, Part, Ruling, Session, Setup, settings};
-
-/// Octets at the end of an archive in which its directory is looked for.
-const DIRECTORY_MAX: u32 = 1 << 20;
 
 /// What runs when it is opened.
 const NAMES: [&str; 32] = [
@@ -32,7 +29,7 @@ struct Settings {
     names: Vec<String>,
     /// Programs by their first octets, whatever their name.
     programs: bool,
-    /// Names within ZIP archives.
+    /// Files within archives, at any depth.
     archives: bool,
 }
 
@@ -55,8 +52,9 @@ impl Setup for Attachments {
 impl Content for Attachments {
     fn inspect(_: &Session, message: &Message) -> Ruling {
         let settings: Settings = settings().unwrap_or_else(|error| panic!("settings: {error}"));
-        for part in message.parts() {
-            if let Some((code, what)) = objection(message, &part, &settings) {
+        let parts = message.parts();
+        for part in &parts {
+            if let Some((code, what)) = objection(message, &parts, part, &settings) {
                 message.add_evidence(part.index, 0, &what);
                 let text = format!("part {}: {what}. Such files are not taken by mail here; please remove it and send again.", part.index);
                 return settings.action.ruling(code, &text);
@@ -66,20 +64,27 @@ impl Content for Attachments {
     }
 }
 
-fn objection(message: &Message, part: &Part, settings: &Settings) -> Option<(&'static str, String)> {
+fn objection(message: &Message, parts: &[Part], part: &Part, settings: &Settings) -> Option<(&'static str, String)> {
+    let archive = archive_of(message, parts, part);
+    if archive.is_some() && !settings.archives {
+        return None;
+    }
     let forbidden = |name: &String| settings.names.iter().any(|ending| ends(name, ending));
+    let within = archive.map(|name| format!(", in {name}")).unwrap_or_default();
     if let Some(name) = message.file_names(part.index).iter().find(|name| forbidden(name)) {
-        return Some(("attachments.name", format!("a file named \"{name}\"")));
+        let code = if within.is_empty() { "attachments.name" } else { "attachments.archive" };
+        return Some((code, format!("a file named \"{name}\"{within}")));
     }
-    let start = message.read_part(part.index, 0, 8);
-    if settings.programs && is_program(&start) {
-        return Some(("attachments.program", "a program".to_owned()));
-    }
-    if settings.archives && start.starts_with(b"PK\x03\x04") {
-        let inside = members(message, part).into_iter().find(|name| forbidden(name));
-        return inside.map(|name| ("attachments.archive", format!("an archive with a file named \"{name}\"")));
-    }
-    None
+    let is_program = settings.programs && is_program(&message.read_part(part.index, 0, 4));
+    is_program.then(|| ("attachments.program", format!("a program{within}")))
+}
+
+/// What an archive is called that holds this part, if one does.
+fn archive_of(message: &Message, parts: &[Part], part: &Part) -> Option<String> {
+    let holder = parts.get(part.parent? as usize)?;
+    let start = message.read_part(holder.index, 0, 4);
+    let is_one = start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x1f\x8b");
+    is_one.then(|| holder.file_name.as_deref().map_or("an archive".to_owned(), |name| format!("\"{name}\"")))
 }
 
 /// Whether a name has this ending for the systems that open it: dots and spaces at the end do not count for Windows.
@@ -92,17 +97,4 @@ fn ends(name: &str, ending: &str) -> bool {
 fn is_program(start: &[u8]) -> bool {
     let mach = [&b"\xfe\xed\xfa\xce"[..], b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"];
     start.starts_with(b"MZ") || start.starts_with(b"\x7fELF") || mach.iter().any(|magic| start.starts_with(magic))
-}
-
-/// Names in the central directory of a ZIP (APPNOTE 4.3.12).
-fn members(message: &Message, part: &Part) -> Vec<String> {
-    let from = part.decoded_octets.saturating_sub(u64::from(DIRECTORY_MAX));
-    let tail = message.read_part(part.index, from, DIRECTORY_MAX);
-    let entry = |place: usize| {
-        let length = tail.get(place + 28..place + 30)?;
-        let length = usize::from(length[0]) | usize::from(length[1]) << 8;
-        tail.get(place + 46..place + 46 + length).map(|name| String::from_utf8_lossy(name).into_owned())
-    };
-    let signature = b"PK\x01\x02";
-    tail.windows(4).enumerate().filter(|(_, window)| window == signature).filter_map(|(place, _)| entry(place)).collect()
 }

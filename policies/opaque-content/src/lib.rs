@@ -50,7 +50,8 @@ impl Content for OpaqueContent {
     fn inspect(_: &Session, message: &Message) -> Ruling {
         let settings: Settings = settings().unwrap_or_else(|error| panic!("settings: {error}"));
         for part in message.parts() {
-            if let Some((kind, code, what)) = described(part.opacity).filter(|(kind, _, _)| settings.kinds.contains(kind)) {
+            let seen = described(part.opacity).or_else(|| unread(message, &part, &settings));
+            if let Some((kind, code, what)) = seen.filter(|(kind, _, _)| settings.kinds.contains(kind)) {
                 return object(message, &part, settings.action, kind, code, what);
             }
         }
@@ -74,6 +75,17 @@ fn described(opacity: Opacity) -> Option<(Kind, &'static str, &'static str)> {
         Opacity::EncryptedDocument => Some((Kind::Document, "opaque.document", "a document with a password")),
         Opacity::Unreadable => Some((Kind::Unreadable, "opaque.unreadable", "content that could not be read")),
     }
+}
+
+/// A document whose text did not all come out. Asking reads it, so that it is asked only where it counts.
+fn unread(message: &Message, part: &Part, settings: &Settings) -> Option<(Kind, &'static str, &'static str)> {
+    let counts = settings.kinds.contains(&Kind::Unreadable);
+    let shortfall = counts.then(|| message.shortfall(part.index)).flatten()?;
+    Some((
+        Kind::Unreadable,
+        "opaque.unreadable",
+        if shortfall == "damaged" { "a damaged document" } else { "a document that is too large to be read" },
+    ))
 }
 
 fn object(message: &Message, part: &Part, action: Action, kind: Kind, code: &str, what: &str) -> Ruling {

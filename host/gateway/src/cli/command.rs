@@ -94,6 +94,16 @@ pub(super) enum Command {
     },
     /// Say which version this is
     Version,
+    /// Read one PDF on standard input and write its text; what the gateway starts for itself
+    #[command(hide = true)]
+    ReadDocument {
+        /// Memory it may take, octets
+        memory: u64,
+        /// Text it may write, octets
+        text: u64,
+        /// Time it may take, milliseconds
+        time: u64,
+    },
 }
 
 /// Where the configuration is.
@@ -137,7 +147,7 @@ mod tests {
     #[test]
     fn the_help_names_every_command() {
         let help = Program::command().render_help().to_string();
-        for command in Program::command().get_subcommands() {
+        for command in Program::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             assert!(
                 help.lines().any(|line| line.get(9..).is_some_and(|line| line.split_whitespace().next() == Some(name))),

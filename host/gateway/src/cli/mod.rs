@@ -18,6 +18,7 @@ use clap::error::ErrorKind;
 use command::{Command, Origin, Program};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Runs what the arguments of this process ask for.
@@ -43,6 +44,9 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Certs { what } => certs::obey(what),
         Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
+        Command::ReadDocument { memory, text, time } => {
+            std::process::exit(secmx_policy::read_document(memory, text, Duration::from_millis(time)))
+        }
         Command::Version => say(&format!("secmx {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }

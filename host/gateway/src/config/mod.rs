@@ -3,6 +3,7 @@
 //! A built-in default gives way to the file, the file to the environment (`SECMX__SEND__ROLE=SOS`). Unknown keys are errors, and every
 //! error says where it is. All settings have their final form here: nothing downstream knows that there was a file.
 
+mod content;
 mod decisions;
 mod dns;
 mod finding;
@@ -28,6 +29,7 @@ mod web;
 #[cfg(test)]
 mod tests;
 
+pub use content::{Content, Escrow};
 pub use decisions::{Decisions, Evidence as DecisionEvidence, OnFull, Redacted};
 pub use dns::{Dns, Dnssec};
 pub use finding::{Code, Finding, Place, Position, Severity};
@@ -99,6 +101,10 @@ pub struct Config {
     pub policies: Policies,
     /// `[[policy]]`, in the order in which they are asked.
     pub policy: Vec<Policy>,
+    /// `[content]`.
+    pub content: Content,
+    /// `[escrow]`.
+    pub escrow: Escrow,
     /// `[list.NAME]` by NAME.
     pub list: BTreeMap<String, List>,
     /// `[decisions]`.
@@ -217,6 +223,8 @@ impl Config {
             queue: section.table("queue", Queue::read),
             policies: section.table("policies", |section| Policies::read(section, beside)),
             policy: Policy::read_all(section),
+            content: section.table("content", Content::read),
+            escrow: section.table("escrow", Escrow::read),
             list: List::read_all(section),
             replay: section.table("replay", Replay::read),
             log: section.table("log", Logging::read),

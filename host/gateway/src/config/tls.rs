@@ -130,7 +130,7 @@ impl Tls {
 
 /// A file that cannot be read is no fault of the configuration: the gateway starts with another certificate and says so, since STARTTLS must
 /// not vanish with a key. `secmx check` tells.
-fn read_pair(section: &mut Section<'_>) -> Option<CertificateFiles> {
+pub(super) fn read_pair(section: &mut Section<'_>) -> Option<CertificateFiles> {
     let present = (section.required::<PathBuf>("cert").is_some(), section.required::<PathBuf>("key").is_some());
     let (true, true) = present else { return None };
     Some(CertificateFiles { cert: section.path("cert")?, key: section.path("key")? })

@@ -130,8 +130,7 @@ impl Outcome {
             Edit::AddField { name, value } => format!("+ {name}: {value}"),
             Edit::ReplaceField { name, value } => format!("= {name}: {value}"),
             Edit::RemoveField { name } => format!("- {name}"),
-            #[allow(unreachable_patterns, reason = "kinds of edits are added")]
-            other => format!("{other:?}"),
+            Edit::ReplaceOctets { start, end, with } => format!("= @{start}..{end} {with:?}"),
         };
         let added = effects.add_recipients.iter().map(|to| format!("+ rcpt {to}"));
         let removed = effects.remove_recipients.iter().map(|to| format!("- rcpt {to}"));

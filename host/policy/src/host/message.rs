@@ -6,6 +6,7 @@ use crate::bindings::mark::Message;
 use crate::bindings::secmx::policy::message::{Ambiguity, Field, Host, HostMessage, Part, Recipient};
 use crate::bindings::secmx::policy::types::{Address, Level, Parameter, SenderRole};
 use crate::manifest::MessageAccess;
+use crate::mime::View;
 use crate::{convert, effects};
 use secmx_core::channel::Requirement;
 use secmx_core::ruling::{Demand, Edit, Evidence};
@@ -14,9 +15,6 @@ use wasmtime::{Result, bail, format_err};
 
 /// Most octets that one `read` gives.
 const READ_MAX: u32 = 4 << 20;
-
-/// What a policy is told that wants to change a part.
-const PARTS_STAY: &str = "this version of the gateway changes fields only, not parts";
 
 impl Host for State {}
 
@@ -28,6 +26,16 @@ impl State {
             return Ok(());
         }
         bail!("message.{function} needs the grant message = \"{needed}\" and has \"{granted}\"; [capabilities] of policy.toml declares it")
+    }
+}
+
+impl State {
+    /// Adds changes to those of this call, or says why there are none.
+    fn keep(&mut self, edits: std::result::Result<Vec<Edit>, String>) -> Result<std::result::Result<(), String>> {
+        match edits {
+            Ok(edits) => edits.into_iter().try_for_each(|edit| effects::push(&mut self.effects.content.edits, edit)).map(Ok),
+            Err(why) => Ok(Err(why)),
+        }
     }
 }
 
@@ -61,16 +69,16 @@ impl HostMessage for State {
         Ok(self.message()?.facts.octets.len())
     }
 
-    fn fields(&mut self, _: Resource<Message>) -> Result<Vec<Field>> {
+    async fn fields(&mut self, _: Resource<Message>) -> Result<Vec<Field>> {
         self.note("message.fields", String::new);
         self.may_see(MessageAccess::Headers, "fields")?;
-        Ok(self.message()?.view().fields().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect())
+        Ok(self.message()?.view().await?.fields().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect())
     }
 
-    fn text(&mut self, _: Resource<Message>, name: String) -> Result<Vec<String>> {
+    async fn text(&mut self, _: Resource<Message>, name: String) -> Result<Vec<String>> {
         self.note("message.text", || name.clone());
         self.may_see(MessageAccess::Headers, "text")?;
-        Ok(self.message()?.view().text(&name))
+        Ok(self.message()?.view().await?.text(&name))
     }
 
     fn read(&mut self, _: Resource<Message>, offset: u64, max: u32) -> Result<Vec<u8>> {
@@ -79,56 +87,72 @@ impl HostMessage for State {
         Ok(self.message()?.facts.octets.read_at(offset, max.min(READ_MAX) as usize))
     }
 
-    fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
+    async fn parts(&mut self, _: Resource<Message>) -> Result<Vec<Part>> {
         self.note("message.parts", String::new);
         self.may_see(MessageAccess::Body, "parts")?;
-        Ok(self.message()?.view().parts())
+        Ok(self.message()?.view().await?.parts())
     }
 
-    fn ambiguities(&mut self, _: Resource<Message>) -> Result<Vec<Ambiguity>> {
+    async fn ambiguities(&mut self, _: Resource<Message>) -> Result<Vec<Ambiguity>> {
         self.may_see(MessageAccess::Body, "ambiguities")?;
-        Ok(self.message()?.view().ambiguities())
+        Ok(self.message()?.view().await?.ambiguities())
     }
 
-    fn file_names(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<String>> {
+    async fn file_names(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<String>> {
         self.may_see(MessageAccess::Body, "file-names")?;
-        self.message()?.view().file_names(index).map(<[String]>::to_vec).ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.view().await?.file_names(index).map(<[String]>::to_vec).ok_or_else(|| format_err!("there is no part {index}"))
     }
 
-    fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
+    async fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
         self.note("message.read-part", || format!("{index}, {offset}, {max}"));
         self.may_see(MessageAccess::Body, "read-part")?;
-        let message = self.message()?;
-        let body = message.view().body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
+        let view = self.message()?.view().await?;
+        let body = view.body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
         let end = start.saturating_add(max.min(READ_MAX) as usize).min(body.len());
         Ok(body[start..end].to_vec())
     }
 
-    fn part_text(&mut self, _: Resource<Message>, index: u32, max: u32) -> Result<Option<String>> {
+    async fn part_text(&mut self, _: Resource<Message>, index: u32, max: u32) -> Result<Option<String>> {
         self.note("message.part-text", || format!("{index}, {max}"));
         self.may_see(MessageAccess::Body, "part-text")?;
-        let message = self.message()?;
-        let text = message.view().part_text(index).ok_or_else(|| format_err!("there is no part {index}"))?;
-        Ok(text.map(|text| text[..text.floor_char_boundary(max.min(READ_MAX) as usize)].to_owned()))
+        let most = max.min(READ_MAX) as usize;
+        let start = move |text: &str| text[..text.floor_char_boundary(most)].to_owned();
+        let read = move |view: &View| view.part_text(index).map(|text| text.map(start));
+        self.message()?.read(Some(index), read).await?.ok_or_else(|| format_err!("there is no part {index}"))
     }
 
-    fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
+    async fn shortfall(&mut self, _: Resource<Message>, index: u32) -> Result<Option<String>> {
+        self.note("message.shortfall", || index.to_string());
+        self.may_see(MessageAccess::Body, "shortfall")?;
+        let read = move |view: &View| view.gap(index).map(|gap| gap.map(|gap| gap.word().to_owned()));
+        self.message()?.read(Some(index), read).await?.ok_or_else(|| format_err!("there is no part {index}"))
+    }
+
+    async fn opened(&mut self, _: Resource<Message>, index: u32) -> Result<bool> {
+        self.may_see(MessageAccess::Body, "opened")?;
+        self.message()?.view().await?.is_opened(index).ok_or_else(|| format_err!("there is no part {index}"))
+    }
+
+    async fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
         self.note("message.digest", || index.to_string());
         self.may_see(MessageAccess::Body, "digest")?;
-        self.message()?.view().digest(index).ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.view().await?.digest(index).ok_or_else(|| format_err!("there is no part {index}"))
     }
 
-    fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
+    async fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
         self.note("message.find", || needles.join(" "));
         self.may_see(MessageAccess::Body, "find")?;
         if needles.len() > 1_000 {
             bail!("more than 1,000 needles");
         }
-        Ok(self.message()?.view().find(&needles, ignore_case))
+        self.message()?.read(None, move |view: &View| view.find(&needles, ignore_case)).await
     }
 
-    fn add_evidence(&mut self, _: Resource<Message>, part: u32, offset: u64, excerpt: String) -> Result<()> {
+    async fn add_evidence(&mut self, _: Resource<Message>, part: u32, offset: u64, excerpt: String) -> Result<()> {
+        // What was encrypted is not for the log.
+        let opened = self.message()?.view().await?.is_opened(part).unwrap_or(false);
+        let excerpt = if opened { "(was encrypted)".to_owned() } else { excerpt };
         let excerpt = excerpt.chars().filter(|c| !c.is_control()).take(80).collect();
         effects::push(&mut self.effects.content.evidence, Evidence { part, offset, excerpt })
     }
@@ -143,19 +167,23 @@ impl HostMessage for State {
         effects::push(&mut self.effects.content.edits, edit)
     }
 
-    fn remove_field(&mut self, _: Resource<Message>, name: String) -> Result<u32> {
+    async fn remove_field(&mut self, _: Resource<Message>, name: String) -> Result<u32> {
         let name = convert::field_name(name)?;
-        let count = self.message()?.view().fields().filter(|(field, _)| field.eq_ignore_ascii_case(&name)).count();
+        let count = self.message()?.view().await?.fields().filter(|(field, _)| field.eq_ignore_ascii_case(&name)).count();
         effects::push(&mut self.effects.content.edits, Edit::RemoveField { name })?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    fn replace_part(&mut self, _: Resource<Message>, _: u32, _: String, _: Vec<u8>) -> Result<Result<(), String>> {
-        Ok(Err(PARTS_STAY.into()))
+    async fn replace_part(&mut self, _: Resource<Message>, index: u32, content_type: String, body: Vec<u8>) -> Result<Result<(), String>> {
+        self.note("message.replace-part", || format!("{index}, {content_type}"));
+        let edits = self.message()?.view().await?.replaced(index, &content_type, &body);
+        self.keep(edits)
     }
 
-    fn remove_part(&mut self, _: Resource<Message>, _: u32) -> Result<Result<(), String>> {
-        Ok(Err(PARTS_STAY.into()))
+    async fn remove_part(&mut self, _: Resource<Message>, index: u32) -> Result<Result<(), String>> {
+        self.note("message.remove-part", || index.to_string());
+        let edits = self.message()?.view().await?.removed(index);
+        self.keep(edits)
     }
 
     fn add_recipient(&mut self, _: Resource<Message>, to: Address) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::bindings::secmx::policy::types;
 use crate::convert;
 use crate::effects::Effects;
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
+use crate::lens::Lens;
 use crate::mime::View;
 use crate::minutes::Cost;
 use crate::occasion::Occasion;
@@ -25,23 +26,28 @@ use crate::store::Writes;
 use crate::trial::Trialled;
 use secmx_core::channel::Channel;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Result, format_err};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+/// Messages of up to this many octets are taken apart at once; larger ones off the way of other messages.
+const SMALL: u64 = 64 << 10;
+
 /// A message with the view of its structure, made when the first policy looks.
 #[derive(Debug)]
 pub(crate) struct Inspected {
     pub(crate) facts: MessageFacts,
-    view: OnceLock<View>,
+    pub(crate) lens: Arc<Lens>,
+    view: OnceCell<Arc<View>>,
 }
 
 impl Inspected {
-    pub(crate) fn new(facts: MessageFacts) -> Self {
-        Self { facts, view: OnceLock::new() }
+    pub(crate) fn new(facts: MessageFacts, lens: Arc<Lens>) -> Self {
+        Self { facts, lens, view: OnceCell::new() }
     }
 
     /// When it is asked about.
@@ -50,8 +56,29 @@ impl Inspected {
         Occasion { listener: Some(listener), reverse_path: Some(&envelope.reverse_path), recipients: &envelope.recipients, role: None }
     }
 
-    pub(crate) fn view(&self) -> &View {
-        self.view.get_or_init(|| View::of(&*self.facts.octets))
+    /// The message, taken apart.
+    pub(crate) async fn view(&self) -> Result<&Arc<View>> {
+        let (octets, lens) = (Arc::clone(&self.facts.octets), Arc::clone(&self.lens));
+        let make = async move || {
+            if octets.len() <= SMALL {
+                return Ok(Arc::new(View::of(&*octets, lens)));
+            }
+            let looking = move || Arc::new(View::of(&*octets, lens));
+            tokio::task::spawn_blocking(looking).await.map_err(|error| format_err!("taking the message apart: {error}"))
+        };
+        self.view.get_or_try_init(make).await
+    }
+
+    /// What `read` says of texts: at once when that is quick, else off the way of other messages and in turn. `index` is the part it is
+    /// about, all when there is none.
+    pub(crate) async fn read<T: Send + 'static>(&self, index: Option<u32>, read: impl FnOnce(&View) -> T + Send + 'static) -> Result<T> {
+        let view = self.view().await?;
+        if view.is_quick(index) {
+            return Ok(read(view));
+        }
+        let _turn = self.lens.turn().await;
+        let view = Arc::clone(view);
+        tokio::task::spawn_blocking(move || read(&view)).await.map_err(|error| format_err!("reading a document: {error}"))
     }
 }
 

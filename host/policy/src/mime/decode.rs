@@ -154,6 +154,13 @@ pub(crate) fn guess(octets: &[u8]) -> String {
     }
 }
 
+/// Whether octets of no known kind are a text: UTF-8 without control characters, or what says that it is UTF-16.
+pub(crate) fn is_text(octets: &[u8]) -> bool {
+    let has_mark = Encoding::for_bom(octets).is_some();
+    let control = |octet: &u8| *octet < 0x20 && !matches!(octet, b'\t' | b'\n' | 0x0c | b'\r');
+    has_mark || !octets.is_empty() && !octets.iter().any(control) && std::str::from_utf8(octets).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

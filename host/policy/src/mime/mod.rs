@@ -5,7 +5,9 @@
 //! does not.
 
 mod ambiguity;
+mod archive;
 mod decode;
+mod edit;
 mod header;
 mod multipart;
 mod parameters;
@@ -15,12 +17,16 @@ mod walk;
 
 use crate::bindings::secmx::policy::message::{Ambiguity, Part};
 use crate::facts::Octets;
+use crate::lens::Lens;
+use crate::text::{Budget, Extract, Gap};
 use bytes::Bytes;
 use part::Leaf;
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 use walk::Found;
 
+pub(crate) use decode::guess;
 pub(crate) use parameters::Parameters;
 
 /// Base64, read as leniently as mail readers do.
@@ -29,39 +35,44 @@ pub(crate) fn base64_of(octets: &[u8]) -> Vec<u8> {
 }
 
 /// A message, taken apart.
-#[derive(Debug, Default)]
-pub(crate) struct View(Found);
+#[derive(Debug)]
+pub(crate) struct View {
+    raw: Bytes,
+    found: Found,
+    lens: Arc<Lens>,
+    /// What is left for reading documents.
+    budget: Mutex<Budget>,
+}
 
 impl View {
     /// Reads and parses the whole message.
-    pub(crate) fn of(octets: &dyn Octets) -> Self {
-        Self::parse(&octets.all())
-    }
-
-    fn parse(raw: &Bytes) -> Self {
-        let found = catch_unwind(AssertUnwindSafe(|| walk::walk(raw)));
-        Self(found.unwrap_or_else(|_| Found { leaves: vec![Leaf::unreadable(raw.clone())], ..Found::default() }))
+    pub(crate) fn of(octets: &dyn Octets, lens: Arc<Lens>) -> Self {
+        let raw = octets.all();
+        let found = catch_unwind(AssertUnwindSafe(|| walk::walk(&raw, &lens)));
+        let unreadable = |_| Found { leaves: vec![Leaf::unreadable(raw.clone())], ..Found::default() };
+        let found = found.unwrap_or_else(unreadable);
+        Self { budget: Mutex::new(Budget::new(&lens.bounds)), raw, found, lens }
     }
 
     /// Name and raw value of every field of the header, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.fields.iter().map(|field| (std::str::from_utf8(&field.name).unwrap_or_default(), field.value.trim_ascii()))
+        self.found.fields.iter().map(|field| (std::str::from_utf8(&field.name).unwrap_or_default(), field.value.trim_ascii()))
     }
 
     /// Every value of a field, unfolded and decoded (RFC 2047).
     pub(crate) fn text(&self, name: &str) -> Vec<String> {
-        let named = self.0.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+        let named = self.found.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
         named.map(|field| header::text(&field.value)).collect()
     }
 
     /// All parts, each before those within it.
     pub(crate) fn parts(&self) -> Vec<Part> {
-        self.0.leaves.iter().map(|leaf| leaf.part.clone()).collect()
+        self.found.leaves.iter().map(|leaf| leaf.part.clone()).collect()
     }
 
     /// Where mail readers disagree.
     pub(crate) fn ambiguities(&self) -> Vec<Ambiguity> {
-        self.0.odd.iter().map(|(part, odd)| Ambiguity { part: *part, what: odd.word().to_owned() }).collect()
+        self.found.odd.iter().map(|(part, odd)| Ambiguity { part: *part, what: odd.word().to_owned() }).collect()
     }
 
     /// Every name of a part; `None` when there is no such part.
@@ -74,9 +85,31 @@ impl View {
         self.leaf(index).map(|leaf| leaf.body.as_ref())
     }
 
-    /// The text of a part; `None` when there is no such part, `Some(None)` when it is no text.
+    /// Whether the text of these parts, all when none is named, is a matter of microseconds.
+    pub(crate) fn is_quick(&self, index: Option<u32>) -> bool {
+        match index {
+            Some(index) => self.leaf(index).is_none_or(Leaf::is_quick),
+            None => self.found.leaves.iter().all(Leaf::is_quick),
+        }
+    }
+
+    /// The text of a part; `None` when there is no such part, `Some(None)` when it is no text. Blocks while it is read.
     pub(crate) fn part_text(&self, index: u32) -> Option<Option<&str>> {
-        self.leaf(index).map(Leaf::text)
+        self.extract(index).map(|extract| extract.map(|extract| extract.text.as_str()))
+    }
+
+    /// Why the text of a part is not all there; `None` when there is no such part. Blocks while it is read.
+    pub(crate) fn gap(&self, index: u32) -> Option<Option<Gap>> {
+        self.extract(index).map(|extract| extract.and_then(|extract| extract.gap))
+    }
+
+    /// Whether a part is S/MIME that a key of escrow opened, or lies within; `None` when there is no such part.
+    pub(crate) fn is_opened(&self, index: u32) -> Option<bool> {
+        self.leaf(index).map(|leaf| leaf.opened)
+    }
+
+    fn extract(&self, index: u32) -> Option<Option<&Extract>> {
+        self.leaf(index).map(|leaf| leaf.text(&self.lens, &self.budget))
     }
 
     /// SHA-256 of the decoded octets.
@@ -87,14 +120,15 @@ impl View {
     /// Places of the needles that occur in the subject or in the text of any part.
     pub(crate) fn find(&self, needles: &[String], ignore_case: bool) -> Vec<u32> {
         let fold = |text: &str| if ignore_case { text.to_lowercase() } else { text.to_owned() };
-        let parts = self.0.leaves.iter().filter_map(Leaf::text).map(fold);
+        let read = self.found.leaves.iter().filter_map(|leaf| leaf.text(&self.lens, &self.budget));
+        let parts = read.map(|extract| fold(&extract.text));
         let texts: Vec<String> = self.text("Subject").iter().map(|text| fold(text)).chain(parts).collect();
         let occurs = |needle: &str| texts.iter().any(|text| text.contains(needle));
         (0..).zip(needles).filter(|(_, needle)| occurs(&fold(needle))).map(|(index, _)| index).collect()
     }
 
     fn leaf(&self, index: u32) -> Option<&Leaf> {
-        self.0.leaves.get(index as usize)
+        self.found.leaves.get(index as usize)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From octets to a list of parts: a work list instead of recursion, so that depth costs no stack, and bounds on depth and number.
 
 use super::ambiguity::{Ambiguities, Ambiguity};
+use super::archive::{self, Room};
 use super::decode::{Malformed, Transfer};
 use super::header::{Field, Header};
 use super::multipart;
@@ -8,12 +9,16 @@ use super::parameters::Parameters;
 use super::part::Leaf;
 use super::tnef;
 use crate::bindings::secmx::policy::message::{Opacity, Part};
+use crate::lens::Lens;
 use crate::opacity;
 use bytes::Bytes;
 
 /// "MIME depth 50, parts 10,000" (reliability, decision 6).
 pub(super) const DEPTH_MAX: usize = 50;
 pub(super) const PARTS_MAX: usize = 10_000;
+
+/// S/MIME of one message that is tried with keys of escrow: each costs about a millisecond.
+const OPENED_MAX: usize = 20;
 
 /// Everything found in a message.
 #[derive(Debug, Default)]
@@ -37,7 +42,16 @@ enum Form {
     /// A header and a body; the media type when the header names none.
     Entity { kind: &'static str },
     /// Octets with what their container said of them.
-    Bare { kind: &'static str, names: Vec<String> },
+    Bare { kind: &'static str, names: Vec<String>, opacity: Option<Opacity> },
+}
+
+/// Where a walk stands.
+struct Walk<'a> {
+    lens: &'a Lens,
+    room: Room,
+    /// How often keys of escrow may still be tried.
+    tries: usize,
+    found: Found,
 }
 
 /// What a header says of its body.
@@ -47,46 +61,49 @@ struct Described {
     names: Vec<String>,
     attachment: bool,
     transfer: Transfer,
+    /// What the container said, when it knows better than the octets.
+    opacity: Option<Opacity>,
 }
 
 /// Takes a message apart.
-pub(super) fn walk(message: &Bytes) -> Found {
-    let mut found = Found::default();
+pub(super) fn walk(message: &Bytes, lens: &Lens) -> Found {
+    let mut walk = Walk { lens, room: Room::of(&lens.bounds), tries: OPENED_MAX, found: Found::default() };
     let form = Form::Entity { kind: "text/plain" };
     let mut tasks = vec![Task { octets: message.clone(), offset: Some(0), parent: None, depth: 0, form }];
     while let Some(task) = tasks.pop() {
-        if found.leaves.len() >= PARTS_MAX {
-            found.give_up();
+        if walk.found.leaves.len() >= PARTS_MAX {
+            walk.give_up();
             break;
         }
-        let children = found.take(task);
+        let children = walk.take(task);
         tasks.extend(children.into_iter().rev());
     }
-    found
+    walk.found
 }
 
-impl Found {
+impl Walk<'_> {
     /// Adds one part. Gives what lies within it, in order.
     fn take(&mut self, task: Task) -> Vec<Task> {
-        let index = u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(self.found.leaves.len()).unwrap_or(u32::MAX);
         match task.form {
-            Form::Bare { kind, names } => {
+            Form::Bare { kind, names, opacity } => {
                 let described = Described {
                     kind: kind.to_owned(),
                     content_type: Parameters::default(),
                     attachment: !names.is_empty(),
                     names,
                     transfer: Transfer::Identity,
+                    opacity,
                 };
                 let task = Task { form: Form::Entity { kind }, ..task };
                 self.leaf(index, &task, described, 0)
             }
             Form::Entity { kind } => {
                 let header = Header::of(&task.octets);
-                self.odd.extend(header.odd.iter().map(|odd| (index, *odd)));
+                self.found.odd.extend(header.odd.iter().map(|odd| (index, *odd)));
                 let described = self.describe(index, &header, kind);
                 if index == 0 {
-                    self.fields = header.fields;
+                    self.found.fields = header.fields;
                 }
                 self.leaf(index, &task, described, header.body)
             }
@@ -118,14 +135,15 @@ impl Found {
         }
         // RFC 2183, 2.8: "Unrecognized disposition types should be treated as attachment".
         let attachment = !matches!(disposition.head.as_str(), "" | "inline");
-        Described { kind, content_type, names: distinct, attachment, transfer: Transfer::of(header.first("Content-Transfer-Encoding")) }
+        let transfer = Transfer::of(header.first("Content-Transfer-Encoding"));
+        Described { kind, content_type, names: distinct, attachment, transfer, opacity: None }
     }
 
     /// Adds a part whose body begins at `start` of the task.
     fn leaf(&mut self, index: u32, task: &Task, described: Described, start: usize) -> Vec<Task> {
         let raw = task.octets.slice(start..);
         let offset = task.offset.map(|offset| offset + start);
-        let Described { kind, content_type, names, attachment, transfer } = described;
+        let Described { kind, content_type, names, attachment, transfer, opacity } = described;
         if transfer == Transfer::Unknown {
             self.note(index, Ambiguity::EncodingUnknown);
         }
@@ -145,7 +163,13 @@ impl Found {
             self.note(index, Ambiguity::CharsetMismatch);
         }
         let holds = kind.starts_with("multipart/") && !inside.tasks.is_empty();
-        let opaque = if inside.unreadable { Opacity::Unreadable } else { opacity::of(&kind, &content_type, &body) };
+        let seen = || if inside.opened { Opacity::Clear } else { opacity::of(&kind, &content_type, &body) };
+        // What it is says more than that it was not read.
+        let opaque = match opacity.unwrap_or_else(seen) {
+            Opacity::Clear if inside.unreadable => Opacity::Unreadable,
+            seen => seen,
+        };
+        let within_opened = task.parent.and_then(|parent| self.found.leaves.get(parent as usize)).is_some_and(|parent| parent.opened);
         let body = if holds { Bytes::new() } else { body };
         let part = Part {
             index,
@@ -158,7 +182,9 @@ impl Found {
             opacity: opaque,
         };
         let place = offset.map(|offset| offset - start..offset + raw.len());
-        self.leaves.push(Leaf::new(part, names, body, place));
+        let mut leaf = Leaf::new(part, names, body, place);
+        leaf.opened = inside.opened || within_opened;
+        self.found.leaves.push(leaf);
         inside.tasks
     }
 
@@ -168,27 +194,42 @@ impl Found {
         let is_tnef = within.body.starts_with(tnef::SIGNATURE);
         let is_multipart = kind.starts_with("multipart/");
         let signed = opacity::signed_content(within.body);
+        let is_archive = archive::is_one(within.body);
         // RFC 2046, 5.2.2: a fragment of a message; the rest travels elsewhere.
         let fragment = kind == "message/partial";
-        if within.depth > DEPTH_MAX && (is_message || is_tnef || is_multipart || signed.is_some()) {
+        if within.depth > DEPTH_MAX && (is_message || is_tnef || is_multipart || is_archive || signed.is_some()) {
             self.note(within.index, Ambiguity::TooDeep);
-            return Inside { tasks: Vec::new(), unreadable: true };
+            return Inside { unreadable: true, ..Inside::default() };
         }
         if is_message {
-            return Inside { tasks: vec![within.entity(0..within.body.len(), "text/plain")], unreadable: false };
+            return Inside { tasks: vec![within.entity(0..within.body.len(), "text/plain")], ..Inside::default() };
         }
         if let Some(octets) = signed {
-            let form = Form::Entity { kind: "text/plain" };
-            let task = Task { octets, offset: None, parent: Some(within.index), depth: within.depth, form };
-            return Inside { tasks: vec![task], unreadable: false };
+            return Inside { tasks: vec![within.decoded(octets)], ..Inside::default() };
         }
+        if within.depth <= DEPTH_MAX
+            && let Some(octets) = self.open(within.body)
+        {
+            return Inside { tasks: vec![within.decoded(octets)], opened: true, ..Inside::default() };
+        }
+        let most = PARTS_MAX.saturating_sub(self.found.leaves.len());
         if is_tnef {
-            return within.tnef(PARTS_MAX.saturating_sub(self.leaves.len()));
+            return within.tnef(most);
+        }
+        if is_archive {
+            return within.archive(&mut self.room, most);
         }
         if is_multipart {
             return self.multipart(within, kind, content_type);
         }
-        Inside { tasks: Vec::new(), unreadable: fragment }
+        Inside { unreadable: fragment, ..Inside::default() }
+    }
+
+    /// What a key of escrow opens.
+    fn open(&mut self, octets: &Bytes) -> Option<Bytes> {
+        let envelope = self.lens.escrow.recognise(octets)?;
+        self.tries = self.tries.checked_sub(1)?;
+        self.lens.escrow.open(&envelope)
     }
 
     fn multipart(&mut self, within: &Within<'_>, kind: &str, content_type: &Parameters) -> Inside {
@@ -196,23 +237,23 @@ impl Found {
             self.note(within.index, Ambiguity::BoundaryMissing);
             return Inside::default();
         };
-        let split = multipart::split(within.body, boundary.as_bytes(), PARTS_MAX.saturating_sub(self.leaves.len()));
+        let split = multipart::split(within.body, boundary.as_bytes(), PARTS_MAX.saturating_sub(self.found.leaves.len()));
         for odd in &split.odd {
             self.note(within.index, *odd);
         }
         // RFC 2046, 5.1.5: in a digest, the default is a message.
         let default = if kind == "multipart/digest" { "message/rfc822" } else { "text/plain" };
         let unreadable = split.odd.contains(&Ambiguity::TooManyParts);
-        Inside { tasks: split.parts.into_iter().map(|range| within.entity(range, default)).collect(), unreadable }
+        Inside { tasks: split.parts.into_iter().map(|range| within.entity(range, default)).collect(), unreadable, ..Inside::default() }
     }
 
     fn note(&mut self, index: u32, odd: Ambiguity) {
-        self.odd.insert((index, odd));
+        self.found.odd.insert((index, odd));
     }
 
     /// The list is full: what was listed last says that there is more.
     fn give_up(&mut self) {
-        if let Some(last) = self.leaves.last_mut() {
+        if let Some(last) = self.found.leaves.last_mut() {
             last.part.opacity = Opacity::Unreadable;
             let index = last.part.index;
             self.note(index, Ambiguity::TooManyParts);
@@ -225,6 +266,8 @@ impl Found {
 struct Inside {
     tasks: Vec<Task>,
     unreadable: bool,
+    /// A key of escrow opened it.
+    opened: bool,
 }
 
 /// A part that is being looked into.
@@ -241,13 +284,34 @@ impl Within<'_> {
         Task { octets: self.body.slice(range), offset, parent: Some(self.index), depth: self.depth, form: Form::Entity { kind } }
     }
 
+    /// What was within something encoded: its place is nowhere in the message as received.
+    fn decoded(&self, octets: Bytes) -> Task {
+        Task { octets, offset: None, parent: Some(self.index), depth: self.depth, form: Form::Entity { kind: "text/plain" } }
+    }
+
+    fn archive(&self, room: &mut Room, most: usize) -> Inside {
+        let Some(archive) = archive::open(self.body, room, most) else { return Inside::default() };
+        let bare = |archive::Member { name, octets, encrypted, unread }| {
+            let opacity = match (encrypted, unread) {
+                (true, _) => Some(Opacity::EncryptedArchive),
+                (false, true) => Some(Opacity::Unreadable),
+                (false, false) => None,
+            };
+            let kind = if opacity.is_some() { "application/octet-stream" } else { archive::kind_of(&name) };
+            let names = if name.is_empty() { Vec::new() } else { vec![name] };
+            let form = Form::Bare { kind, names, opacity };
+            Task { octets, offset: None, parent: Some(self.index), depth: self.depth, form }
+        };
+        Inside { tasks: archive.members.into_iter().map(bare).collect(), unreadable: archive.incomplete, ..Inside::default() }
+    }
+
     fn tnef(&self, most: usize) -> Inside {
         let content = tnef::read(self.body, most);
         let bare = |tnef::Attachment { names, kind, octets }| {
-            let form = Form::Bare { kind: kind.unwrap_or("application/octet-stream"), names };
+            let form = Form::Bare { kind: kind.unwrap_or("application/octet-stream"), names, opacity: None };
             Task { octets, offset: None, parent: Some(self.index), depth: self.depth, form }
         };
-        Inside { tasks: content.attachments.into_iter().map(bare).collect(), unreadable: content.incomplete }
+        Inside { tasks: content.attachments.into_iter().map(bare).collect(), unreadable: content.incomplete, ..Inside::default() }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::mime::Parameters;
 use bytes::Bytes;
 use cms::Cms;
 
+pub(crate) use cms::pem;
+
 /// How opaque a part is. `kind` is its media type in lower case, `octets` its decoded content.
 pub(crate) fn of(kind: &str, content_type: &Parameters, octets: &[u8]) -> Opacity {
     let parameter = |name| content_type.get(name).unwrap_or_default().to_ascii_lowercase();

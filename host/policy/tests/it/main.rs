@@ -1,6 +1,10 @@
 //! What callers of `secmx-policy` can rely on: the shipped roles, chains, and guests that mean harm.
 
+mod cases;
 mod chains;
+mod cost;
+mod documents;
+mod escrow;
 mod guests;
 mod hostile;
 mod manifests;

@@ -63,11 +63,11 @@ const CASES: &[(&str, &str, &str, &str)] = &[
 const PDF: &str = "%PDF-1.4\n% about /Encrypt\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n\
     3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R/Size 4>>\n%%EOF\n";
 
-fn is_there(tool: &str) -> bool {
+pub(crate) fn is_there(tool: &str) -> bool {
     Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn run(folder: &Path, script: &str) -> bool {
+pub(crate) fn run(folder: &Path, script: &str) -> bool {
     let gnupg = folder.join("gnupg");
     let mut shell = Command::new("sh");
     shell.args(["-ec", &format!("G='--batch --quiet --no-tty --pinentry-mode loopback --homedir {}'; {script}", gnupg.display())]);
@@ -94,7 +94,7 @@ fn workshop() -> TempDir {
 }
 
 /// A message with these octets attached, under a name and type that tell nothing.
-fn message(octets: &[u8]) -> String {
+pub(crate) fn message(octets: &[u8]) -> String {
     let lines: Vec<String> = STANDARD.encode(octets).as_bytes().chunks(76).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!(
         "Subject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ntext\r\n--x\r\nContent-Type: application/octet-stream\r\n\

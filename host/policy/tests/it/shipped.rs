@@ -3,12 +3,15 @@
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::set;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use secmx_core::channel::Level;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::role::SenderRole;
-use secmx_core::ruling::Ruling;
+use secmx_core::ruling::{Edit, Ruling};
 use secmx_policy::{Inspection, MessageFacts, PolicySet, PolicySource, shipped};
+use std::io::{Cursor, Write};
 use std::sync::Arc;
 
 /// A set with one shipped policy.
@@ -30,7 +33,7 @@ pub(crate) fn code(inspection: &Inspection) -> &str {
 
 /// A message with one attachment of that name, base64.
 fn with_attachment(name: &str, octets: &[u8]) -> String {
-    let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, octets);
+    let body = STANDARD.encode(octets);
     format!(
         "Subject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\ntext\r\n--x\r\nContent-Type: application/octet-stream\r\n\
          Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}\r\n--x--\r\n"
@@ -57,13 +60,18 @@ async fn ambiguity_counts_when_it_is_asked_for() {
     assert_eq!(code(&inspect(&only("opaque-content", r#"{"ambiguous": "hold"}"#), twice).await), "opaque.ambiguous");
 }
 
+/// A ZIP of one file.
+fn zip(name: &str, octets: &[u8]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("a file");
+    zip.write_all(octets).expect("written");
+    zip.finish().expect("a ZIP").into_inner()
+}
+
 #[tokio::test]
 async fn attachments_go_by_every_name_and_by_what_they_are() {
     let set = only("attachments", "{}");
-    let central = |name: &str| {
-        let length = u8::try_from(name.len()).expect("short");
-        [&b"PK\x03\x04"[..], b"PK\x01\x02", &[0; 24], &[length, 0], &[0; 16], name.as_bytes()].concat()
-    };
+    let nested = zip("a.zip", &zip("b.zip", &zip("docs/a.scr", b"text")));
     for (name, octets, expected) in [
         ("a.txt", b"text".to_vec(), "pass"),
         ("a.JS", b"text".to_vec(), "attachments.name"),
@@ -71,11 +79,64 @@ async fn attachments_go_by_every_name_and_by_what_they_are() {
         ("exe", b"text".to_vec(), "pass"),
         ("a.txt\"; filename*=utf-8''a%2Eexe; x=\"", b"text".to_vec(), "attachments.name"),
         ("a.txt", b"MZ\x90\x00".to_vec(), "attachments.program"),
-        ("a.zip", central("docs/a.txt"), "pass"),
-        ("a.zip", central("docs/a.scr"), "attachments.archive"),
+        ("a.zip", zip("docs/a.txt", b"text"), "pass"),
+        ("a.zip", zip("docs/a.scr", b"text"), "attachments.archive"),
+        ("a.zip", zip("docs/a.txt", b"\x7fELF"), "attachments.program"),
+        ("a.zip", nested, "attachments.archive"),
     ] {
         assert_eq!(code(&inspect(&set, with_attachment(name, &octets)).await), expected, "{name}");
     }
+    let outside = only("attachments", r#"{"archives": false}"#);
+    assert_eq!(code(&inspect(&outside, with_attachment("a.zip", &zip("a.scr", b"text"))).await), "pass");
+    let answer = inspect(&set, with_attachment("b.zip", &zip("docs/a.scr", b"text"))).await;
+    let Ruling::Reject { reply, .. } = &answer.ruling else { panic!("{answer:?}") };
+    assert!(reply.to_string().contains("part 3: a file named \"docs/a.scr\", in \"b.zip\". Such files are not taken"), "{reply}");
+}
+
+/// Archives within archives, a bomb, a damaged one: looked into as far as the bounds go, and what was not looked into is opaque.
+#[tokio::test]
+async fn what_was_not_unpacked_is_opaque() {
+    let set = only("opaque-content", "{}");
+    let bomb = zip("a.txt", &vec![b' '; 40 << 20]);
+    let matryoshka = (0..60).fold(b"x".to_vec(), |inner, _| zip("a.zip", &inner));
+    let hidden = zip("a.zip", &zip("secret.pdf", b"%PDF-1.7 /Encrypt 5 0 R"));
+    for (what, octets, expected) in [
+        ("a file", zip("a.txt", b"text"), "pass"),
+        ("a bomb", bomb, "opaque.unreadable"),
+        ("60 levels", matryoshka, "opaque.unreadable"),
+        ("half of one", zip("a.txt", &[b'x'; 400])[..60].to_vec(), "opaque.unreadable"),
+        ("a locked document in archives", hidden, "opaque.document"),
+        ("a damaged document", b"%PDF-1.7 nothing".to_vec(), "opaque.unreadable"),
+    ] {
+        assert_eq!(code(&inspect(&set, with_attachment("a.zip", &octets)).await), expected, "{what}");
+    }
+}
+
+/// A disclaimer changes what is shown first and nothing else; what is signed or encrypted stays octet for octet.
+#[tokio::test]
+async fn a_disclaimer_is_added_where_it_is_shown_and_nowhere_else() {
+    let set = only("disclaimer", r#"{"text": "No <guarantee> für all."}"#);
+    let both = "Content-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\nX-Own: 1\r\n\r\nplain\r\n--x\r\nContent-Type: text/html\r\n\r\n<p>rich</body>\r\n--x--\r\n";
+    let edits = inspect(&set, both).await.effects.edits;
+    let [Edit::ReplaceOctets { with: plain, .. }, Edit::ReplaceOctets { with: rich, .. }] = &edits[..] else { panic!("{edits:?}") };
+    let body = |with: &str| {
+        let encoded = with.split_once("\r\n\r\n").expect("a header").1.replace("\r\n", "");
+        String::from_utf8(STANDARD.decode(encoded).expect("base64")).expect("UTF-8")
+    };
+    assert!(
+        plain.starts_with("X-Own: 1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"),
+        "{plain}"
+    );
+    assert_eq!(body(plain), "plain\r\n\r\nNo <guarantee> für all.\r\n");
+    assert_eq!(body(rich), "<p>rich\r\n<p>No &lt;guarantee&gt; für all.</p>\r\n</body>");
+    let attached = "Content-Disposition: attachment; filename=a.txt\r\n\r\nx\r\n";
+    let signed = "Content-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\nplain\r\n--x--\r\n";
+    let again = "Content-Type: text/plain; charset=utf-8\r\n\r\nNo <guarantee> für all.\r\n";
+    for octets in [attached, signed, again] {
+        assert_eq!(inspect(&set, octets).await.effects.edits, [], "{octets}");
+    }
+    let single = inspect(&set, "Subject: s\r\n\r\nplain\r\n").await.effects.edits;
+    assert_eq!(single.len(), 4, "three fields of the header and the body: {single:?}");
 }
 
 #[tokio::test]
