@@ -6,6 +6,7 @@ mod certificates;
 mod content;
 mod decisions;
 mod handshakes;
+mod hostile;
 mod limbo;
 mod manual;
 mod notices;

@@ -25,12 +25,14 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[queue]", "queue", "Queue"),
     ("[queue.per_destination]", "queue", "PerDestination"),
     ("[policies]", "policy", "Policies"),
+    ("[policies.compile]", "policy", "Compile"),
     ("[[policy]]", "policy", "Policy"),
     ("[policy.when]", "policy", "When"),
     ("[policy.grant]", "policy", "Powers"),
     ("[policy.limits]", "policy", "Limits"),
     ("[content]", "content", "Content"),
     ("[escrow]", "content", "Escrow"),
+    ("[policy.breaker]", "policy", "Breaker"),
     ("[list.NAME]", "list", "List"),
     ("[decisions]", "decisions", "Decisions"),
     ("[replay]", "replay", "Replay"),
@@ -45,8 +47,8 @@ file, line, column and what was probably meant; `secmx check -c FILE` says so wi
 Order: built-in default, then the file, then what it names in `include`, then the environment (`SECMX__SEND__ROLE=SOS` is `send.role`). Without a
 file the gateway is BES and BER on 127.0.0.1:2525, relays for loopback only, and keeps its state in `./secmx-state`.
 
-SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; the state directory, the addresses
-of listeners, `[web]`, `[queue]`, `[log]` and where `[decisions]` go need a restart.
+SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; `[paths]`, the addresses
+of listeners, `[web]`, `[queue]`, `[log]`, where `[decisions]` go, `[policies.compile]` and `policies.limits.concurrent` need a restart.
 
 Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
 one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction, 10 s in which best effort does not ask a host for

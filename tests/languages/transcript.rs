@@ -10,9 +10,10 @@ use secmx_core::role::SenderRole;
 use secmx_core::ruling::{ContentEffects, Demand, Edit, Exhausted, Plan, Reason, Ruling};
 use secmx_policy::{
     Answer, DestinationFacts, ExchangerFacts, Fault, LoadError, MessageFacts, Named, PolicySet, PolicySource, Runtime, RuntimeLimits,
-    SessionFacts, Source,
+    SessionFacts, Source, Workshop,
 };
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -33,7 +34,9 @@ fn engine() -> &'static (Runtime, Lines) {
             }
         });
         let limits = RuntimeLimits { concurrent_questions: 8, ..RuntimeLimits::default() };
-        (Runtime::new(limits, observer).expect("an engine"), lines)
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-policies");
+        let workshop = Workshop { cache: Some(cache), ..Workshop::default() };
+        (Runtime::start(limits, workshop, observer, Arc::default()).expect("an engine"), lines)
     })
 }
 

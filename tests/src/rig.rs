@@ -104,12 +104,13 @@ impl Rig {
         let at = |name: &str| self.state.path().join(name).display().to_string();
         format!(
             "hostname = \"gw.agency.test\"\ndomains = [\"agency.test\"]\ndeliver_to = \"smtp://{}\"\n\
-             [paths]\nstate = \"{}\"\n[tls]\ntrust = [\"{}\"]\n[dns]\nresolvers = [\"{}\"]\nanchors = \"{}\"\ntimeout = \"300ms\"\n\
+             [paths]\nstate = \"{}\"\ncache = \"{}\"\n[tls]\ntrust = [\"{}\"]\n[dns]\nresolvers = [\"{}\"]\nanchors = \"{}\"\ntimeout = \"300ms\"\n\
              [receive.public]\nlisten = \"127.0.0.1:0\"\nrole = \"BER\"\n[receive.secure]\nlisten = \"127.0.0.1:0\"\nrole = \"SOR\"\n\
              [receive.inside]\nlisten = \"127.0.0.1:0\"\nrole = \"submit\"\n\
              [send]\nport = {}\nports = [{}]\nallow_private = true\n{send}\n{more}",
             self.inside.address(),
             at("state"),
+            cache(),
             at("root.pem"),
             self.dns.addr(),
             at("root.key"),
@@ -180,4 +181,10 @@ impl Rig {
             Err(_) => Err(anyhow!("nothing became of {queue}; the log: {:#?}", self.log.events())),
         }
     }
+}
+
+/// Where all tests keep compiled policies: beside what this build made, so that each is compiled once.
+fn cache() -> String {
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).unwrap_or(Path::new("")).join("compiled-policies").display().to_string()
 }

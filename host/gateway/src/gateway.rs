@@ -16,10 +16,11 @@ use crate::revocation;
 use crate::spool::{LocalSpool, Spool};
 use crate::tls::Revocations;
 use crate::web::Web;
+use crate::workshop;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use secmx_core::report::Event;
-use secmx_policy::{Runtime, RuntimeLimits};
+use secmx_policy::Runtime;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +58,8 @@ impl Gateway {
             observer.write(event);
         };
         let (kept, book) = Kept::open(&config.paths.state)?;
-        let runtime = Runtime::with_book(RuntimeLimits::default(), Arc::new(observe), Arc::clone(&book))
+        let limits = workshop::runtime_limits(&config);
+        let runtime = Runtime::start(limits, workshop::of(&config), Arc::new(observe), Arc::clone(&book))
             .map_err(anyhow::Error::from)
             .context("the policy engine cannot be started")?;
         let revocations = Arc::default();

@@ -33,3 +33,4 @@ mod stream;
 pub mod tls;
 pub mod users;
 pub mod web;
+pub mod workshop;

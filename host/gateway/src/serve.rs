@@ -5,9 +5,10 @@ use crate::config::{Code, Config, Finding, Place, Severity};
 use crate::gateway::Gateway;
 use crate::generation::Generation;
 use crate::log::Log;
+use crate::workshop;
 use anyhow::Result;
 use secmx_core::report::Event;
-use secmx_policy::{Runtime, RuntimeLimits};
+use secmx_policy::Runtime;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,7 @@ fn in_words(findings: &[Finding]) -> String {
 /// What only the gateway can tell about a configuration that reads well: certificates, trust anchors, policies.
 pub fn check(config: &Config, name: &str) -> Vec<Finding> {
     let silent = Arc::new(|_: &Event<'_>| ());
-    let troubles = match Runtime::new(RuntimeLimits::default(), silent) {
+    let troubles = match Runtime::start(workshop::runtime_limits(config), workshop::beside(config), silent, Arc::default()) {
         Ok(runtime) => Generation::check(config, &runtime),
         Err(error) => vec![error.into()],
     };

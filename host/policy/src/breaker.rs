@@ -6,14 +6,32 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const FAULTS: usize = 5;
-const WITHIN: Duration = Duration::from_secs(10);
-const WAIT: Duration = Duration::from_secs(30);
-const WAIT_MAX: Duration = Duration::from_secs(600);
+/// How often a policy may fail before it is left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Faults that open the breaker; 0 never opens it.
+    pub faults: u32,
+    /// Time within which they must come.
+    pub within: Duration,
+    /// How long it stays open at first. It doubles each time the question that is then let through fails too.
+    pub wait: Duration,
+    /// How long it stays open at most.
+    pub wait_max: Duration,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { faults: 5, within: seconds(10), wait: seconds(30), wait_max: seconds(600) }
+    }
+}
 
 /// One policy's breaker. The time is an argument.
 #[derive(Debug, Default)]
-pub(crate) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker {
+    tolerance: Tolerance,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,6 +46,10 @@ struct Open {
 }
 
 impl Breaker {
+    pub(crate) fn new(tolerance: Tolerance) -> Self {
+        Self { tolerance, state: Mutex::default() }
+    }
+
     /// Whether the policy may be asked. Once the wait is over one question goes through, and the others wait for how it ends.
     pub(crate) fn allows(&self, now: Instant) -> bool {
         match &mut self.state().open {
@@ -48,23 +70,26 @@ impl Breaker {
         }
     }
 
-    /// The policy failed.
-    pub(crate) fn failed(&self, now: Instant) {
+    /// The policy failed. Gives how long it is left alone from now on, when that has just been decided.
+    pub(crate) fn failed(&self, now: Instant) -> Option<Duration> {
+        let Tolerance { faults, within, wait, wait_max } = self.tolerance;
         let mut state = self.state();
         if let Some(open) = &mut state.open {
-            open.wait = (open.wait * 2).min(WAIT_MAX);
+            open.wait = open.wait.saturating_mul(2).min(wait_max);
             open.until = now + open.wait;
-            return;
+            return Some(open.wait);
         }
-        state.faults.retain(|fault| now.duration_since(*fault) < WITHIN);
+        state.faults.retain(|fault| now.duration_since(*fault) < within);
         state.faults.push_back(now);
-        if state.faults.len() >= FAULTS {
-            state.open = Some(Open { until: now + WAIT, wait: WAIT });
+        let opens = faults > 0 && state.faults.len() >= faults as usize;
+        if opens {
+            state.open = Some(Open { until: now + wait, wait });
         }
+        opens.then_some(wait)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,13 +101,13 @@ mod tests {
     fn five_faults_in_ten_seconds_open_it_and_one_answer_closes_it() {
         let (breaker, start) = (Breaker::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        (0..4).for_each(|n| breaker.failed(at(n)));
+        assert!((0..4).all(|n| breaker.failed(at(n)).is_none()));
         assert!(breaker.allows(at(4)));
-        breaker.failed(at(9));
+        assert_eq!(breaker.failed(at(9)), Some(Duration::from_secs(30)));
         assert!(!breaker.allows(at(10)) && !breaker.allows(at(38)));
         assert!(breaker.allows(at(39)), "half-open: one question");
         assert!(!breaker.allows(at(39)), "and no second");
-        breaker.failed(at(40));
+        assert_eq!(breaker.failed(at(40)), Some(Duration::from_secs(60)));
         assert!(!breaker.allows(at(99)) && breaker.allows(at(100)), "twice the wait");
         breaker.answered();
         assert!(breaker.allows(at(100)));
@@ -94,8 +119,17 @@ mod tests {
     fn faults_far_apart_do_not_open_it() {
         let (breaker, start) = (Breaker::default(), Instant::now());
         for n in 0..20 {
-            breaker.failed(start + Duration::from_secs(3 * n));
+            assert_eq!(breaker.failed(start + Duration::from_secs(3 * n)), None);
             assert!(breaker.allows(start + Duration::from_secs(3 * n)), "{n}");
         }
+    }
+    #[test]
+    fn how_much_is_borne_is_a_setting() {
+        let tolerance = Tolerance { faults: 1, wait: Duration::from_secs(2), wait_max: Duration::from_secs(3), ..Tolerance::default() };
+        let (breaker, start) = (Breaker::new(tolerance), Instant::now());
+        assert_eq!(breaker.failed(start), Some(Duration::from_secs(2)));
+        assert_eq!(breaker.failed(start), Some(Duration::from_secs(3)), "not for longer than that");
+        let patient = Breaker::new(Tolerance { faults: 0, ..Tolerance::default() });
+        assert!((0..100).all(|_| patient.failed(start).is_none()) && patient.allows(start));
     }
 }

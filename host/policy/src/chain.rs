@@ -61,7 +61,7 @@ impl Hearing<'_> {
     pub async fn greet(self, role_policy: &str, facts: &SessionFacts) -> Result<Greeting, Fault> {
         let mut session = facts.clone();
         let mut greeting = Greeting { terms: Terms::default(), ruling: Ruling::Pass, tags: Tags::new() };
-        let role = self.policies.role(role_policy, "receiver.greet")?;
+        let role = self.policies.role(role_policy, "receiver.greet", &facts.id)?;
         for policy in std::iter::once(role)
             .chain(self.policies.asked("receiver", Occasion { listener: Some(&facts.listener), ..Occasion::default() }))
         {
@@ -167,7 +167,7 @@ impl Hearing<'_> {
             }
         }
         loop {
-            let policy = self.policies.role(role_name(role), "sender.route")?;
+            let policy = self.policies.role(role_name(role), "sender.route", &facts.message_id)?;
             let (ruling, effects) = policy.ask(Question::Route, Facts::destination(facts.clone(), None), self.minutes).await?;
             let wanted = role.max(effects.sender_role.unwrap_or_default());
             if wanted == role {
@@ -181,7 +181,7 @@ impl Hearing<'_> {
 
     /// A channel stands: may the message go? `exchanger` is its place in the facts. `Pass` and `Accept` send.
     pub async fn admit(self, facts: DestinationFacts, exchanger: u32, channel: &Channel) -> Result<Ruling, Fault> {
-        let role = self.policies.role(role_name(facts.role), "sender.admit")?;
+        let role = self.policies.role(role_name(facts.role), "sender.admit", &facts.message_id)?;
         let facts = Arc::new(facts);
         for policy in self.policies.asked("sender", leaving(&facts)).chain(std::iter::once(role)) {
             let facts = Facts::destination(facts.clone(), Some(channel.clone()));
@@ -242,8 +242,14 @@ impl PolicySet {
         self.chain.iter().filter(move |policy| policy.loaded.has(interface) && policy.applies(&occasion))
     }
 
-    fn role(&self, name: &str, question: &'static str) -> Result<&Policy, Fault> {
-        let missing = || Fault { policy: name.to_owned(), version: None, question, detail: "no role policy has this name".into() };
+    fn role(&self, name: &str, question: &'static str, subject: &str) -> Result<&Policy, Fault> {
+        let missing = || Fault {
+            policy: name.to_owned(),
+            version: None,
+            question,
+            subject: subject.to_owned(),
+            detail: "no role policy has this name".into(),
+        };
         self.roles.get(name).ok_or_else(missing)
     }
 }

@@ -1,11 +1,13 @@
 //! From octets to something that can be asked: compile, look at what it imports and exports, refuse by name what is not offered.
 
 use crate::bindings::exports::secmx::policy::{content, receiver, sender, setup};
+use crate::compile::Failure;
 use crate::fault::LoadError;
 use crate::host::State;
 use crate::manifest::{Grant, Manifest, MessageAccess, embed};
 use crate::sandbox::Runtime;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{AsContextMut, Result, format_err};
 
 /// A component that was compiled and linked, with the interfaces it has.
 pub(crate) struct Loaded {
@@ -27,11 +29,13 @@ const ANY: &str = "*";
 /// Loads the component of the policy `name`, which may use what `grant` says; without one, all that its manifest declares.
 pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8], grant: Option<&Grant>) -> Result<Loaded, LoadError> {
     let policy = || name.to_owned();
-    let not_a_component = |detail: wasmtime::Error| LoadError::NotAComponent { policy: policy(), detail: format!("{detail:#}") };
-    let no_manifest = |detail| LoadError::NotAComponent { policy: policy(), detail };
-    let manifest = if octets.starts_with(b"\0asm") { embed::manifest(octets).map_err(no_manifest)? } else { None };
+    let not_a_component = |detail| LoadError::NotAComponent { policy: policy(), detail };
+    let manifest = if octets.starts_with(b"\0asm") { embed::manifest(octets).map_err(not_a_component)? } else { None };
     let granted = granted(name, grant, manifest.as_ref())?;
-    let (digest, component) = runtime.compile(octets).map_err(not_a_component)?;
+    let (digest, component) = runtime.compile(octets).map_err(|failure| match failure {
+        Failure::Refused(detail) => not_a_component(detail),
+        Failure::Stopped(detail) => LoadError::NotCompiled { policy: policy(), detail },
+    })?;
     let ty = component.component_type();
     for (import, _) in ty.imports(runtime.engine()) {
         if let Err(advice) = may_import(import, &granted, manifest.is_some()) {
@@ -64,6 +68,15 @@ pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8], grant: Option<&
 }
 
 impl Loaded {
+    /// Errors when a function of an interface that it exports has another signature.
+    pub(crate) fn type_check(&self, mut store: impl AsContextMut, instance: &Instance) -> Result<()> {
+        let wrong = |interface| move |error| format_err!("the functions of its `{interface}` are not those of secmx:policy@0.1: {error:#}");
+        self.receiver.as_ref().map(|receiver| receiver.load(&mut store, instance)).transpose().map_err(wrong("receiver"))?;
+        self.content.as_ref().map(|content| content.load(&mut store, instance)).transpose().map_err(wrong("content"))?;
+        self.sender.as_ref().map(|sender| sender.load(&mut store, instance)).transpose().map_err(wrong("sender"))?;
+        Ok(())
+    }
+
     /// Whether it exports this interface.
     pub(crate) fn has(&self, interface: &str) -> bool {
         match interface {

@@ -12,6 +12,8 @@ pub struct Fault {
     pub version: Option<String>,
     /// Interface and function, such as `sender.route`.
     pub question: &'static str,
+    /// Queue id, else session id, that it was asked about; empty when it was about neither.
+    pub subject: String,
     /// What went wrong, one line.
     pub detail: String,
 }
@@ -19,7 +21,8 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-        write!(f, "policy {}{version}, {}: {}", self.policy, self.question, self.detail)
+        let about = if self.subject.is_empty() { String::new() } else { format!(" about {}", self.subject) };
+        write!(f, "policy {}{version}, {}{about}: {}", self.policy, self.question, self.detail)
     }
 }
 
@@ -35,6 +38,13 @@ pub enum LoadError {
         /// Name of the policy.
         policy: String,
         /// What the compiler says.
+        detail: String,
+    },
+    /// Compiling it did not come to an end within its limits.
+    NotCompiled {
+        /// Name of the policy.
+        policy: String,
+        /// Which limit, and which setting is it.
         detail: String,
     },
     /// It imports something that is not offered, or not granted.
@@ -100,6 +110,7 @@ impl fmt::Display for LoadError {
             Self::Undeclared { policy, detail } => write!(f, "policy {policy}: P203 {detail}"),
             Self::DuplicateName(policy) => write!(f, "policy {policy}: P103 the name is used twice"),
             Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: P204 not a usable component: {detail}"),
+            Self::NotCompiled { policy, detail } => write!(f, "policy {policy}: P210 compiling it was stopped: {detail}"),
             Self::Import { policy, import, advice } => write!(f, "policy {policy}: P201 imports `{import}`: {advice}"),
             Self::Mismatch { policy, detail } => write!(
                 f,

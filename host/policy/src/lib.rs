@@ -1,7 +1,7 @@
 //! `secmx-policy` asks Wasm: the only crate that knows wasmtime.
 //!
-//! Facts go in, rulings and effects come out. A policy runs in a fresh instance for each question, with limits on time, memory and
-//! host calls, and without any power but those of `secmx:policy` (folder `wit`). What a policy does wrong is a [`Fault`]: it defers
+//! Facts go in, rulings and effects come out. A policy runs in a fresh instance for each question (or for a few, where its
+//! limits say so), with limits on time, memory and host calls, and without any power but those of `secmx:policy` (folder `wit`). What a policy does wrong is a [`Fault`]: it defers
 //! the one message that it was asked about and never passes or bounces it, and nothing else notices (invariant 6).
 
 mod ber;
@@ -10,6 +10,7 @@ mod breaker;
 mod builtin;
 pub mod cases;
 mod chain;
+mod compile;
 mod component;
 mod convert;
 mod effects;
@@ -33,8 +34,10 @@ mod text;
 mod trial;
 pub mod units;
 
+pub use breaker::Tolerance;
 pub use builtin::{BUILTINS, SHIPPED, shipped};
 pub use chain::{Greeting, Hearing, Inspection, Routing};
+pub use compile::{COMPILE, CompileLimits, Workshop, compile_child, this_program};
 pub use effects::Tags;
 pub use escrow::{Escrow, EscrowError};
 pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};

@@ -1,6 +1,6 @@
-//! One loaded policy and how it is asked one question: a fresh instance, its limits, its effects, and a word to the observer.
+//! One loaded policy and how it is asked one question: an instance, its limits, its effects, and a word to the observer.
 
-use crate::bindings::secmx::policy::types::{Address, Parameter};
+use crate::bindings::secmx::policy::types::{self, Address, Parameter};
 use crate::breaker::Breaker;
 use crate::component::Loaded;
 use crate::convert;
@@ -17,9 +17,10 @@ use crate::store::Book;
 use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
 use secmx_core::ruling::{Reason, Ruling};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use wasmtime::component::Resource;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{Instance, Resource};
 use wasmtime::{Result, Store, format_err};
 
 /// What a policy is, as its own calls see it.
@@ -46,6 +47,16 @@ pub(crate) struct Policy {
     pub(crate) mode: Mode,
     pub(crate) duty: Duty,
     pub(crate) loaded: Loaded,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// An instance that answered and may be asked again. It goes with the generation of its policy.
+struct Kept {
+    store: Store<State>,
+    instance: Instance,
+    /// Questions that it answered.
+    uses: u32,
+    _place: OwnedSemaphorePermit,
 }
 
 /// A question, without the facts that resources answer.
@@ -100,11 +111,12 @@ impl Policy {
             identity,
             limits,
             on_error: source.on_error,
-            breaker: Breaker::default(),
+            breaker: Breaker::new(source.tolerance),
             when: source.when.clone(),
             mode: source.mode,
             duty: source.duty,
             loaded,
+            kept: Mutex::default(),
         }
     }
 
@@ -155,34 +167,44 @@ impl Policy {
         self.when.as_ref().is_none_or(|when| when.holds(occasion))
     }
 
-    fn fault(&self, question: &'static str, detail: String) -> Fault {
-        Fault { policy: self.name().to_owned(), version: self.identity.version.clone(), question, detail }
+    fn fault(&self, question: &'static str, subject: &str, detail: String) -> Fault {
+        let (policy, version) = (self.name().to_owned(), self.identity.version.clone());
+        Fault { policy, version, question, subject: subject.to_owned(), detail }
     }
 
-    /// Asks whether it can work with its settings; `Ok(Err)` is its own complaint.
+    /// Makes an instance, looks whether its exports are what they are called, and asks whether it can work with its settings; `Ok(Err)` is
+    /// its own complaint.
     pub(crate) async fn check(&self) -> Result<Result<(), String>, Fault> {
-        let Some(setup) = &self.loaded.setup else { return Ok(Ok(())) };
-        let (answer, _) = self
-            .run("setup.check", Facts::default(), async |store| {
-                let instance = self.loaded.instance.instantiate_async(&mut *store).await?;
-                setup.load(&mut *store, &instance)?.call_check(store).await
-            })
-            .await;
-        answer.map(|(complaint, _)| complaint)
+        let setup = self.loaded.setup.as_ref();
+        let question = if setup.is_some() { "setup.check" } else { "before the first question" };
+        // An instance of its own: what it did here is not there for a message.
+        let asked = self.perform(question, Facts::default(), 1, async |store, instance| {
+            self.loaded.type_check(&mut *store, instance)?;
+            match setup {
+                Some(setup) => setup.load(&mut *store, instance)?.call_check(store).await,
+                None => Ok(Ok(())),
+            }
+        });
+        let (answer, story, _) = asked.await;
+        self.tell("", story);
+        answer.map(|(answer, _)| answer)
     }
 
     /// Asks a question. A fault is reported, and becomes what `on_error` says. The minutes hold what came of it.
     pub(crate) async fn ask(&self, question: Question, facts: Facts, minutes: &mut Minutes) -> Result<(Ruling, Effects), Fault> {
         let (name, subject, started) = (question.name(), facts.subject(), Instant::now());
         let (asked, cost) = if self.breaker.allows(started) {
-            let (asked, cost) = self.run(name, facts, async |store| convert::ruling(self.call(store, question).await?)).await;
+            let call = async |store: &mut Store<State>, instance: &Instance| convert::ruling(self.call(store, instance, question).await?);
+            let (asked, mut story, _) = self.perform(name, facts, self.limits.max_uses, call).await;
+            let cost = story.take_cost();
+            self.tell(&subject, story);
             match &asked {
                 Ok(_) => self.breaker.answered(),
-                Err(_) => self.breaker.failed(Instant::now()),
+                Err(_) => self.failed(),
             }
             (asked, cost)
         } else {
-            (Err(self.fault(name, "not asked: it failed too often of late".into())), Cost::default())
+            (Err(self.fault(name, &subject, "not asked: it failed too often of late".into())), Cost::default())
         };
         let fault = asked.as_ref().err().map(|fault| fault.detail.clone());
         let answer = asked.or_else(|fault| {
@@ -220,6 +242,15 @@ impl Policy {
         Reason { code: "policy.fault".into(), text: format!("policy {} failed", self.name()) }
     }
 
+    /// Counts a fault, and says when the policy is left alone for it.
+    fn failed(&self) {
+        if let Some(wait) = self.breaker.failed(Instant::now()) {
+            let version = self.identity.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let text = format!("policy {}{version} failed too often: it is not asked for {} s", self.name(), wait.as_secs_f32());
+            self.runtime.observe(&Event::Warning { text });
+        }
+    }
+
     /// What a fault becomes. "A policy fault defers mail" (invariant 6) unless the administrator chose something else.
     fn excuse(&self, fault: Fault) -> Result<Ruling, Fault> {
         let reason = self.blame();
@@ -234,17 +265,16 @@ impl Policy {
         }
     }
 
-    /// Makes an instance and calls the function of the question.
-    async fn call(&self, store: &mut Store<State>, question: Question) -> Result<crate::bindings::secmx::policy::types::Ruling> {
+    /// Calls the function of the question.
+    async fn call(&self, store: &mut Store<State>, instance: &Instance, question: Question) -> Result<types::Ruling> {
         let missing = || format_err!("the interface is not exported");
         let exchanger = match &question {
             Question::Admit { exchanger } => Some(store.data().exchanger(*exchanger)?),
             _ => None,
         };
-        let instance = self.loaded.instance.instantiate_async(&mut *store).await?;
         match question {
             Question::Greet | Question::Mail { .. } | Question::Recipient { .. } => {
-                let receiver = self.loaded.receiver.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                let receiver = self.loaded.receiver.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
                 // There is one session in a question, so that its handle needs no number.
                 let session = Resource::new_own(0);
                 match question {
@@ -258,11 +288,11 @@ impl Policy {
                 }
             }
             Question::Inspect => {
-                let content = self.loaded.content.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                let content = self.loaded.content.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
                 content.call_inspect(store, Resource::new_own(0), Resource::new_own(0)).await
             }
             Question::Route | Question::Admit { .. } => {
-                let sender = self.loaded.sender.as_ref().ok_or_else(missing)?.load(&mut *store, &instance)?;
+                let sender = self.loaded.sender.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
                 match exchanger {
                     Some(exchanger) => sender.call_admit(store, Resource::new_own(0), &exchanger).await,
                     None => sender.call_route(store, Resource::new_own(0)).await,
@@ -271,49 +301,68 @@ impl Policy {
         }
     }
 
-    /// Runs one call within its limits. Whatever goes wrong is a fault; the effects of a call that went wrong are gone with its store.
-    async fn run<T>(
-        &self,
-        question: &'static str,
-        facts: Facts,
-        call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
-    ) -> (Result<(T, Effects), Fault>, Cost) {
-        let subject = facts.subject();
-        let (answer, mut story, _) = self.perform(question, facts, call).await;
-        let cost = story.take_cost();
-        self.tell(&subject, story);
-        (answer, cost)
-    }
-
-    /// One question on trial: the answer, what was done for it, and the instructions it took when they are counted.
+    /// One question on trial: the answer, what was done for it, and the instructions it took when they are counted. The instance is
+    /// always fresh, so that no case knows of another.
     pub(crate) async fn trial(&self, question: Question, facts: Facts) -> (Result<(Ruling, Effects), Fault>, Story, Option<u64>) {
-        self.perform(question.name(), facts, async |store| convert::ruling(self.call(store, question).await?)).await
+        let name = question.name();
+        self.perform(name, facts, 1, async |store, instance| convert::ruling(self.call(store, instance, question).await?)).await
     }
 
+    /// Runs one call within its limits. Whatever goes wrong is a fault; the effects of a call that went wrong are gone with its store.
     async fn perform<T>(
         &self,
         question: &'static str,
         facts: Facts,
-        call: impl AsyncFnOnce(&mut Store<State>) -> Result<T>,
+        max_uses: u32,
+        call: impl AsyncFnOnce(&mut Store<State>, &Instance) -> Result<T>,
     ) -> (Result<(T, Effects), Fault>, Story, Option<u64>) {
-        let fault = |detail: String| self.fault(question, detail);
+        let subject = facts.subject();
+        let fault = |detail: String| self.fault(question, &subject, detail);
         let Some(_turn) = self.runtime.turn().await else {
             return (Err(fault("the engine is closed".into())), Story::default(), None);
         };
-        let mut store = self.runtime.store(State::new(self.identity.clone(), facts, &self.limits), &self.limits);
-        let outcome = tokio::time::timeout(self.limits.wall, call(&mut store)).await;
+        let kept = if max_uses > 1 { self.kept().pop() } else { None };
+        let (mut store, instance, uses) = match kept {
+            Some(Kept { mut store, instance, uses, _place }) => {
+                store.data_mut().renew(facts);
+                (store, Some(instance), uses)
+            }
+            None => (self.runtime.store(State::new(self.identity.clone(), facts, &self.limits)), None, 0),
+        };
+        Runtime::limit(&mut store, &self.limits);
+        let asked = async {
+            let instance = match instance {
+                Some(instance) => instance,
+                None => self.loaded.instance.instantiate_async(&mut store).await?,
+            };
+            call(&mut store, &instance).await.map(|answer| (answer, instance))
+        };
+        let outcome = tokio::time::timeout(self.limits.wall, asked).await;
         let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
         let now = store.data().now();
-        let (effects, story, writes) = store.into_data().into_parts();
+        let (effects, story, writes) = store.data_mut().take_parts();
         let answer = match outcome {
-            Ok(Ok(answer)) => {
+            Ok(Ok((answer, instance))) => {
                 self.identity.book.put_down(self.name(), writes, now);
+                self.keep(store, instance, uses + 1, max_uses);
                 Ok((answer, effects))
             }
             Ok(Err(error)) => Err(fault(describe(&error))),
             Err(_) => Err(fault(format!("no answer within {} ms", self.limits.wall.as_millis()))),
         };
         (answer, story, fuel)
+    }
+
+    /// Keeps an instance that answered, as long as it may be asked again and there is a place for it.
+    fn keep(&self, store: Store<State>, instance: Instance, uses: u32, max_uses: u32) {
+        let place = (uses < max_uses).then(|| self.runtime.place()).flatten();
+        if let Some(place) = place {
+            self.kept().push(Kept { store, instance, uses, _place: place });
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes on what the policy wrote and counted.

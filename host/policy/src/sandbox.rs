@@ -1,8 +1,9 @@
 //! The engine that policies run in, and the limits of one question.
 //!
-//! A fresh instance for each question; epoch ticks bound its time on the processor, a time-out its time on the wall (epochs do not fire
-//! while a guest sleeps), a meter its memory. A store that was used once is thrown away.
+//! A fresh instance for each question, or one that answered a few before where its limits say so; epoch ticks bound its time on the
+//! processor, a time-out its time on the wall (epochs do not fire while a guest sleeps), a meter its memory.
 
+use crate::compile::{Compiler, Failure, Workshop};
 use crate::host::State;
 use crate::shadow::{Ledger, ShadowTally};
 use crate::store::Book;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Result, Store, UpdateDeadline, bail,
@@ -25,8 +26,8 @@ const TICK: Duration = Duration::from_millis(5);
 /// Entries of a table that a guest may have.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
 
-/// Octets that one call of a host function may hand over.
-const HOSTCALL_OCTETS: usize = 16 << 20;
+/// Handles of resources that a guest may hold.
+const HANDLES_MAX: usize = 1_000;
 
 /// Who is told what policies did. It must not block.
 pub type Observer = dyn Fn(&Event<'_>) + Send + Sync;
@@ -59,11 +60,23 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Text it may log, octets; more is cut.
     pub log_bytes: usize,
+    /// Text and lists that it may hand over in one call of a host function, octets.
+    pub hand_over_bytes: usize,
+    /// Questions that one instance may answer, one after the other. 1 is a fresh instance for each: nothing of one message is there for
+    /// the next. An instance that failed once is not asked again.
+    pub max_uses: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { time: Duration::from_millis(100), wall: Duration::from_secs(5), memory_bytes: 16 << 20, log_bytes: 8 << 10 }
+        Self {
+            time: Duration::from_millis(100),
+            wall: Duration::from_secs(5),
+            memory_bytes: 16 << 20,
+            log_bytes: 8 << 10,
+            hand_over_bytes: 16 << 20,
+            max_uses: 1,
+        }
     }
 }
 
@@ -74,7 +87,11 @@ pub struct Runtime(Arc<Shared>);
 struct Shared {
     engine: Engine,
     linker: Linker<State>,
+    /// One component at a time, so that a start with many does not begin as many processes.
+    compiler: Mutex<Compiler>,
     turns: Semaphore,
+    /// Places for instances that wait for their next question.
+    places: Arc<Semaphore>,
     observer: Arc<Observer>,
     compiled: Mutex<HashMap<[u8; 32], Component>>,
     counters: Mutex<BTreeMap<(String, String), u64>>,
@@ -89,14 +106,15 @@ impl fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Starts the engine. `observer` is told of every ruling, fault and line of a policy's log. Errors when the processor is not
-    /// supported. When address space for a pool cannot be had, instances are made on demand, and the observer is warned.
+    /// An engine that keeps nothing, neither code nor what policies store, for tests and the like.
     pub fn new(limits: RuntimeLimits, observer: Arc<Observer>) -> Result<Self> {
-        Self::with_book(limits, observer, Arc::default())
+        Self::start(limits, Workshop::default(), observer, Arc::default())
     }
 
-    /// The same over what policies kept before.
-    pub fn with_book(limits: RuntimeLimits, observer: Arc<Observer>, book: Arc<Book>) -> Result<Self> {
+    /// Starts the engine. Components are compiled in `workshop`; `observer` is told of every ruling, fault and line of a policy's log;
+    /// `book` is what policies kept before. Errors when the processor is not supported. When address space for a pool cannot be had,
+    /// instances are made on demand, and when the cache of the workshop cannot be used, everything is compiled: the observer is warned.
+    pub fn start(limits: RuntimeLimits, workshop: Workshop, observer: Arc<Observer>, book: Arc<Book>) -> Result<Self> {
         let engine = match Engine::new(&config(Some(&limits), limits.metered)) {
             Ok(engine) => engine,
             Err(error) => {
@@ -108,11 +126,16 @@ impl Runtime {
         let mut linker = Linker::new(&engine);
         link(&mut linker)?;
         start_ticks(&engine)?;
+        let compiler = Compiler::new(workshop, &engine, limits.metered, &|text| observer(&Event::Warning { text }));
+        let compiler = Mutex::new(compiler);
         let turns = Semaphore::new(limits.concurrent_questions as usize);
+        let places = Arc::new(Semaphore::new(limits.concurrent_questions as usize));
         Ok(Self(Arc::new(Shared {
             engine,
             linker,
+            compiler,
             turns,
+            places,
             observer,
             compiled: Mutex::default(),
             counters: Mutex::default(),
@@ -148,15 +171,22 @@ impl Runtime {
         self.0.turns.acquire().await.ok()
     }
 
+    /// A place to wait in for an instance that may be asked again. `None`: there is none, and it should go.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.places).try_acquire_owned().ok()
+    }
+
     pub(crate) fn observe(&self, event: &Event<'_>) {
         (self.0.observer)(event);
     }
 
-    /// Compiles a component, or takes the result of the last time. Here a child process and a store on disk can take over.
-    pub(crate) fn compile(&self, component: &[u8]) -> Result<([u8; 32], Component)> {
+    /// Compiles a component, or takes the result of the last time. Gives its SHA-256 too.
+    pub(crate) fn compile(&self, component: &[u8]) -> Result<([u8; 32], Component), Failure> {
         let digest: [u8; 32] = Sha256::digest(component).into();
+        let compiler = self.0.compiler.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.compiled().get(&digest).cloned();
-        let compiled = known.map_or_else(|| Component::new(self.engine(), component), Ok)?;
+        let warn = |text| self.observe(&Event::Warning { text });
+        let compiled = known.map_or_else(|| compiler.load(self.engine(), &digest, component, &warn), Ok)?;
         self.compiled().insert(digest, compiled.clone());
         Ok((digest, compiled))
     }
@@ -183,12 +213,17 @@ impl Runtime {
         counters.iter().map(|((policy, name), count)| (policy.clone(), name.clone(), *count)).collect()
     }
 
-    /// A store for one question, with its limits in force.
-    pub(crate) fn store(&self, state: State, limits: &Limits) -> Store<State> {
+    /// A store, with its limits not yet in force.
+    pub(crate) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(self.engine(), state);
         store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(HOSTCALL_OCTETS);
-        store.set_max_component_handles(1_000);
+        store.set_max_component_handles(HANDLES_MAX);
+        store
+    }
+
+    /// Puts the limits of one question in force.
+    pub(crate) fn limit(store: &mut Store<State>, limits: &Limits) {
+        store.set_hostcall_fuel(limits.hand_over_bytes);
         // Without a meter there is no fuel to be set, and nobody asks.
         let _ = store.set_fuel(u64::MAX);
         store.set_epoch_deadline(1);
@@ -201,7 +236,6 @@ impl Runtime {
             left -= 1;
             Ok(UpdateDeadline::Yield(1))
         });
-        store
     }
 }
 
@@ -220,7 +254,7 @@ fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// What is on and off: what no policy needs is off, because every feature is attack surface.
-fn config(pool: Option<&RuntimeLimits>, metered: bool) -> Config {
+pub(crate) fn config(pool: Option<&RuntimeLimits>, metered: bool) -> Config {
     let mut config = Config::new();
     config.concurrency_support(false).epoch_interruption(true).max_wasm_stack(512 << 10).async_stack_size(1 << 20);
     config.wasm_memory64(false).wasm_relaxed_simd(false).wasm_tail_call(false).wasm_threads(false);
@@ -234,13 +268,13 @@ fn config(pool: Option<&RuntimeLimits>, metered: bool) -> Config {
     config
 }
 
-/// Slots for every question at once. What a small guest touched stays resident and is cleared by hand: no system call an instance.
+/// Slots for every question at once, and as many for instances that wait to be asked again. What a small guest touched stays resident and is cleared by hand: no system call an instance.
 fn pooling(limits: &RuntimeLimits) -> PoolingAllocationConfig {
-    let questions = limits.concurrent_questions;
+    let instances = limits.concurrent_questions.saturating_mul(2);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(questions).total_stacks(questions).total_core_instances(questions.saturating_mul(200));
+    pool.total_component_instances(instances).total_stacks(instances).total_core_instances(instances.saturating_mul(200));
     pool.max_core_instances_per_component(200).max_memories_per_component(8).max_tables_per_component(64);
-    pool.total_memories(questions.saturating_mul(8)).total_tables(questions.saturating_mul(64));
+    pool.total_memories(instances.saturating_mul(8)).total_tables(instances.saturating_mul(64));
     pool.max_memory_size(limits.memory_bytes_max).table_elements(TABLE_ELEMENTS_MAX);
     pool.linear_memory_keep_resident(2 << 20).table_keep_resident(64 << 10).async_stack_keep_resident(64 << 10);
     // "Never `pagemap_scan`": a page that was swapped out is not reset, and the next message could see the last one's data.

@@ -1,5 +1,6 @@
 //! One generation of policies: loaded together, never changed, shared by every transaction that began under it (invariant 7).
 
+use crate::breaker::Tolerance;
 use crate::builtin::{BUILTINS, interface_of};
 use crate::component;
 use crate::fault::LoadError;
@@ -78,6 +79,8 @@ pub struct PolicySource {
     pub limits: Limits,
     /// What a fault becomes.
     pub on_error: OnError,
+    /// How many faults it takes until it is left alone.
+    pub tolerance: Tolerance,
     /// When it is asked.
     pub duty: Duty,
     /// What it may refer to.
@@ -99,6 +102,7 @@ impl PolicySource {
             settings: settings.into(),
             limits: Limits::default(),
             on_error: OnError::default(),
+            tolerance: Tolerance::default(),
             duty: Duty::Chain,
             named: Arc::default(),
             grant: None,

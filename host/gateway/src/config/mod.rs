@@ -38,7 +38,7 @@ pub use list::List;
 pub use logging::Logging;
 pub use paths::Paths;
 pub use people::{Auth, Recipients};
-pub use policy::{Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
+pub use policy::{Breaker, Compile, Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
 pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use replay::Replay;
@@ -169,7 +169,10 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         let places = |config: &Self| config.receive.iter().map(|(name, door)| (name.clone(), door.listen.clone())).collect::<Vec<_>>();
         let kept = [
-            ("paths.state", self.paths == new.paths),
+            ("paths.state", self.paths.state == new.paths.state),
+            ("paths.cache", self.paths.cache == new.paths.cache),
+            ("policies.compile", self.policies.compile == new.policies.compile),
+            ("policies.limits.concurrent", self.policies.concurrent == new.policies.concurrent),
             ("receive.NAME.listen", places(self) == places(new)),
             ("web", self.web == new.web),
             ("queue", self.queue == new.queue),

@@ -23,6 +23,9 @@ const MEMORY_OCTETS: std::ops::RangeInclusive<u64> = (64 << 10)..=(256 << 20);
 /// The least and the most time that a policy may be given.
 const TIME: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(60);
 
+/// The fewest and the most questions that an instance may answer.
+const USES: std::ops::RangeInclusive<u32> = 1..=100;
+
 /// `[policies]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policies {
@@ -36,6 +39,27 @@ pub struct Policies {
     /// `lock`: the file that `secmx policy lock` writes. Where it is there, components are held to it, with keys or without. Default
     /// `policies.lock` beside the configuration file.
     pub lock: PathBuf,
+    /// `limits.concurrent`: questions that are answered at the same time; more wait for their turn. Default 64.
+    pub concurrent: u32,
+    /// `compile`: `[policies.compile]`.
+    pub compile: Compile,
+    /// `limits.max_uses`: the most questions, 1 to 100, that a manifest may let one instance answer. Default 100.
+    pub max_uses: u32,
+}
+
+/// `[policies.compile]`. Components are compiled once, each in a process of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compile {
+    /// `memory`: address space of that process; octets here. Default `"4GiB"`.
+    pub memory_octets: u64,
+    /// `time`: its time on the processor, in whole seconds. Default `"2m"`.
+    pub time: Duration,
+    /// `wall`: time until it must have ended. Default `"5m"`.
+    pub wall: Duration,
+    /// `component`: size of a component; octets here. Default `"64MiB"`.
+    pub component_octets: u64,
+    /// `cache`: what `paths.cache` holds at most; beyond that, what was used longest ago goes; octets here. Default `"512MiB"`.
+    pub cache_octets: u64,
 }
 
 /// `[[policy]]`. Policies are asked in the order of the file.
@@ -55,6 +79,8 @@ pub struct Policy {
     pub grant: Powers,
     /// `limits`: `[policy.limits]`.
     pub limits: Limits,
+    /// `breaker`: `[policy.breaker]`.
+    pub breaker: Breaker,
     /// `settings`: any table that its manifest allows; the policy sees it as a JSON object. Default empty.
     pub settings: Map<String, serde_json::Value>,
     /// `on_error`: what becomes of a message when the policy fails: `"defer"` it waits, `"quarantine"` it is kept for a person, `"reject"`
@@ -125,6 +151,26 @@ pub struct Limits {
     pub memory_octets: Option<u64>,
     /// `log`: text it may log in one question; more is cut; octets here. Default `"8KiB"`.
     pub log_octets: Option<u64>,
+    /// `hand_over`: text and lists that it may hand over in one call of a function of the gateway; more is a fault; octets here. Default
+    /// `"16MiB"`.
+    pub hand_over_octets: Option<u64>,
+    /// `max_uses`: questions that one instance answers, 1 to 100. 1 is a fresh instance for each, so that nothing of one message is there
+    /// for the next; more is for language runtimes that are slow to begin. An instance that failed is never asked again. Default 1.
+    pub max_uses: Option<u32>,
+}
+
+/// `[policy.breaker]`. A policy that keeps failing is left alone for a while; what a fault becomes stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// `faults`: faults within `within` that open it; 0 never. Default 5.
+    pub faults: u32,
+    /// `within`: Default `"10s"`.
+    pub within: Duration,
+    /// `wait`: how long the policy is not asked; then one question is let through, and if that fails too the time doubles. Default
+    /// `"30s"`.
+    pub wait: Duration,
+    /// `wait_max`: the longest such time. Default `"10m"`.
+    pub wait_max: Duration,
 }
 
 /// `policy.use`.
@@ -229,6 +275,20 @@ impl Limits {
             wall: time(section, "wall"),
             memory_octets: memory(section),
             log_octets: section.optional("log").map(|Size(octets)| octets),
+            hand_over_octets: section.optional("hand_over").map(|Size(octets)| octets),
+            max_uses: max_uses(section),
+        }
+    }
+}
+
+impl Breaker {
+    fn read(section: &mut Section<'_>) -> Self {
+        let usual = secmx_policy::Tolerance::default();
+        Self {
+            faults: section.or("faults", usual.faults),
+            within: section.or("within", usual.within),
+            wait: section.or("wait", usual.wait),
+            wait_max: section.or("wait_max", usual.wait_max),
         }
     }
 }
@@ -251,15 +311,50 @@ fn memory(section: &mut Section<'_>) -> Option<u64> {
     Some(octets)
 }
 
+/// Uses that an instance may have.
+fn max_uses(section: &mut Section<'_>) -> Option<u32> {
+    let uses = section.optional("max_uses")?;
+    if !USES.contains(&uses) {
+        section.reader.error(section.span_of("max_uses"), Code::Value, format!("`{}`: expected 1 to 100", section.dotted("max_uses")));
+    }
+    Some(uses)
+}
+
+/// Questions at the same time.
+fn concurrent(section: &mut Section<'_>) -> u32 {
+    let questions = section.or("concurrent", secmx_policy::RuntimeLimits::default().concurrent_questions);
+    if !(1..=1024).contains(&questions) {
+        section.reader.error(section.span_of("concurrent"), Code::Value, "`policies.limits.concurrent`: expected 1 to 1024");
+    }
+    questions
+}
+
+impl Compile {
+    fn read(section: &mut Section<'_>) -> Self {
+        let usual = secmx_policy::CompileLimits::default();
+        Self {
+            memory_octets: section.or("memory", Size(usual.memory_bytes)).0,
+            time: section.or("time", usual.time),
+            wall: section.or("wall", usual.wall),
+            component_octets: section.or("component", Size(usual.component_bytes)).0,
+            cache_octets: section.or("cache", Size(secmx_policy::Workshop::default().cache_octets_max)).0,
+        }
+    }
+}
+
 impl Policies {
     pub(super) fn read(section: &mut Section<'_>, beside: &Path) -> Self {
         let (keys, base) = (section.or("keys", Vec::<PathBuf>::new()), section.reader.base(section.span_of("keys")).to_owned());
         let lock = section.path("lock").unwrap_or_else(|| beside.join("policies.lock"));
+        let compile = section.table("compile", Compile::read);
         section.table("limits", |section| Self {
             keys: keys.iter().map(|key| base.join(key)).collect(),
             lock,
             time: time(section, "time").unwrap_or(Duration::from_millis(100)),
             memory_octets: memory(section).unwrap_or(16 << 20),
+            concurrent: concurrent(section),
+            compile,
+            max_uses: max_uses(section).unwrap_or(*USES.end()),
         })
     }
 }
@@ -288,9 +383,10 @@ impl Policy {
         let (on_error, mode) = (section.or("on_error", OnError::Defer), section.or("mode", Mode::Enforce));
         let when = section.table("when", When::read);
         let (grant, limits) = (section.table("grant", Powers::read), section.table("limits", Limits::read));
+        let breaker = section.table("breaker", Breaker::read);
         let name = name.filter(|name| check_name(section, name, names));
         let component = location.and_then(|location| component(section, &location));
-        Some(Self { name: name?, component: component?, when, mode, grant, limits, settings, on_error })
+        Some(Self { name: name?, component: component?, when, mode, grant, limits, breaker, settings, on_error })
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the policy platform is told: the configured policies, and the role policies with `[send]` as their settings.
 
-use super::{Component, Config, Direction, ListenerRole, Mode, OnError, Outward, Pattern, Policies, Policy, When};
+use super::{Breaker, Component, Config, Direction, ListenerRole, Mode, OnError, Outward, Pattern, Policies, Policy, When};
 use crate::edit::Edits;
 use crate::signing::Trust;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use secmx_core::mail::{Domain, Mailbox};
 use secmx_policy::manifest::{Manifest, embed};
-use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource, Resolver};
+use secmx_policy::{Condition, Limits, Named, Occasion, PolicySource, Resolver, Tolerance};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,8 @@ impl Config {
             OnError::Reject => secmx_policy::OnError::Reject,
             OnError::Accept => secmx_policy::OnError::Accept,
         };
+        let Breaker { faults, within, wait, wait_max } = policy.breaker;
+        source.tolerance = Tolerance { faults, within, wait, wait_max };
         source.mode = if policy.mode == Mode::Shadow { secmx_policy::Mode::Shadow } else { secmx_policy::Mode::Enforce };
         source.grant = Some(grant.grant());
         source.when = (policy.when != When::default()).then(|| self.condition(&policy.when) as Arc<dyn Condition>);
@@ -80,6 +82,8 @@ fn limits(usual: &Policies, policy: &Policy, manifest: Option<&Manifest>) -> Lim
             own.memory_octets.or(wanted.memory.map(|memory| memory.min(usual.memory_octets))).unwrap_or(usual.memory_octets),
         ),
         log_bytes: own.log_octets.map_or(default.log_bytes, octets),
+        hand_over_bytes: own.hand_over_octets.map_or(default.hand_over_bytes, octets),
+        max_uses: own.max_uses.or(wanted.max_uses.map(|uses| uses.min(usual.max_uses))).unwrap_or(default.max_uses),
     }
 }
 
@@ -174,8 +178,7 @@ mod tests {
 
     #[test]
     fn the_administrator_has_the_last_word_on_limits() {
-        let manifest =
-            "[policy]\nname = \"x\"\nversion = \"0.1.0\"\ninterfaces = [\"content\"]\n[limits]\ntime = \"20ms\"\nmemory = \"64MiB\"\n";
+        let manifest = "[policy]\nname = \"x\"\nversion = \"0.1.0\"\ninterfaces = [\"content\"]\n[limits]\ntime = \"20ms\"\nmemory = \"64MiB\"\nmax_uses = 7\n";
         let manifest = Manifest::parse(manifest).expect("valid");
         let policy = |limits: &str| {
             let text = format!("[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\n{limits}");
@@ -183,9 +186,12 @@ mod tests {
         };
         let config = policy("");
         let taken = limits(&config.policies, &config.policy[0], Some(&manifest));
+        assert_eq!(taken.max_uses, 7);
         assert_eq!((taken.time, taken.memory_bytes), (Duration::from_millis(20), 16 << 20), "an author asks for less, never for more");
-        let config = policy("limits = { time = \"1s\", memory = \"64MiB\" }\n");
+        let config = policy("limits = { time = \"1s\", memory = \"64MiB\", max_uses = 2 }\nbreaker = { faults = 9 }\n");
         let taken = limits(&config.policies, &config.policy[0], Some(&manifest));
+        let tolerance = config.policy_sources(None).expect("a null device is a component so far")[0].tolerance;
+        assert_eq!((taken.max_uses, tolerance), (2, Tolerance { faults: 9, ..Tolerance::default() }));
         assert_eq!((taken.time, taken.memory_bytes), (Duration::from_secs(1), 64 << 20));
     }
 

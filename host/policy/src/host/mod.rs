@@ -7,6 +7,7 @@ mod destination;
 mod dns;
 mod gateway;
 mod message;
+mod output;
 mod session;
 mod store;
 
@@ -24,6 +25,7 @@ use crate::resolver::{Lookup, NoAnswer};
 use crate::sandbox::{Limits, Meter};
 use crate::store::Writes;
 use crate::trial::Trialled;
+use output::Output;
 use secmx_core::channel::Channel;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +33,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::OnceCell;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Result, format_err};
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Messages of up to this many octets are taken apart at once; larger ones off the way of other messages.
@@ -144,7 +145,7 @@ impl Story {
     }
 }
 
-/// What stands behind one call. Made for it and gone with it.
+/// What stands behind a call. Made for one instance, and filled anew when that is asked again.
 pub(crate) struct State {
     identity: Arc<Identity>,
     facts: Facts,
@@ -161,19 +162,17 @@ pub(crate) struct State {
 struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
-    output: MemoryOutputPipe,
+    output: Output,
 }
 
 impl State {
     pub(crate) fn new(identity: Arc<Identity>, facts: Facts, limits: &Limits) -> Self {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let now = facts.trial.as_ref().and_then(|trial| trial.now).unwrap_or_else(clock);
         Self {
+            now: now(&facts),
             identity,
             facts,
             effects: Effects::default(),
             story: Story::default(),
-            now,
             writes: Writes::default(),
             log_bytes: limits.log_bytes,
             meter: Meter::new(limits.memory_bytes),
@@ -181,15 +180,21 @@ impl State {
         }
     }
 
-    /// What is left after the call. What the language runtime printed becomes lines of the log.
-    pub(crate) fn into_parts(mut self) -> (Effects, Story, Writes) {
-        self.story.memory_bytes = self.meter.used();
-        if let Some(wasi) = self.wasi.take() {
-            for line in String::from_utf8_lossy(&wasi.output.contents()).lines() {
-                self.write("info", line.to_owned());
-            }
+    /// Another question to the same instance.
+    pub(crate) fn renew(&mut self, facts: Facts) {
+        self.now = now(&facts);
+        self.facts = facts;
+    }
+
+    /// What is left after the call, and no longer here. What the language runtime printed becomes lines of the log.
+    pub(crate) fn take_parts(&mut self) -> (Effects, Story, Writes) {
+        let printed = self.wasi.as_ref().map(|wasi| wasi.output.take()).unwrap_or_default();
+        for line in String::from_utf8_lossy(&printed).lines() {
+            self.write("info", line.to_owned());
         }
-        (self.effects, self.story, self.writes)
+        self.story.memory_bytes = self.meter.used();
+        self.facts = Facts::default();
+        (std::mem::take(&mut self.effects), std::mem::take(&mut self.story), std::mem::take(&mut self.writes))
     }
 
     /// Seconds since 1970-01-01T00:00:00Z, the same during one question.
@@ -238,11 +243,17 @@ impl State {
     }
 }
 
+/// The time that is told, seconds since 1970-01-01T00:00:00Z.
+fn now(facts: &Facts) -> u64 {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    facts.trial.as_ref().and_then(|trial| trial.now).unwrap_or_else(clock)
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let capacity = self.log_bytes;
         let wasi = self.wasi.get_or_insert_with(|| {
-            let output = MemoryOutputPipe::new(capacity);
+            let output = Output::new(capacity);
             let mut table = ResourceTable::new();
             table.set_max_capacity(1_000);
             let context = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();

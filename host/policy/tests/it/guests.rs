@@ -102,6 +102,9 @@ const SENDER: &str = r#"(component
 /// Gives `pass`: the case number 0 at address 0.
 pub(crate) const PASS: &str = "i32.const 0";
 
+/// Never ends.
+pub(crate) const FOREVER: &str = "(loop $forever (br $forever)) unreachable";
+
 /// Adds the field `X-Policy: one`.
 pub(crate) const ADD_FIELD: &str = "(call $add-field (local.get $message) (i32.const 64) (i32.const 8) (i32.const 80) (i32.const 3))";
 

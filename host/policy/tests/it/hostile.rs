@@ -1,6 +1,6 @@
 //! S8: guests that mean harm are stopped, by name, and nothing else notices.
 
-use crate::guests::{ADD_FIELD, PASS, SET_TAG, SMUGGLE, policy};
+use crate::guests::{ADD_FIELD, FOREVER, PASS, SET_TAG, SMUGGLE, policy};
 use crate::receivers::session;
 use crate::{runtime, set};
 use bytes::Bytes;
@@ -23,8 +23,6 @@ pub(crate) fn message() -> MessageFacts {
         tags: BTreeMap::new(),
     }
 }
-
-const FOREVER: &str = "(loop $forever (br $forever)) unreachable";
 
 /// Asks one policy, and then a good one in the same engine.
 async fn fault_of(source: PolicySource) -> Fault {

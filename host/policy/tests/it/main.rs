@@ -5,14 +5,17 @@ mod chains;
 mod cost;
 mod documents;
 mod escrow;
+mod compiled;
 mod guests;
 mod hostile;
 mod manifests;
 mod opaque;
 mod powers;
 mod receivers;
+mod s8;
 mod senders;
 mod shipped;
+mod table;
 
 use secmx_policy::{Observer, PolicySet, PolicySource, Runtime, RuntimeLimits};
 use std::sync::{Arc, Mutex};

@@ -70,7 +70,7 @@ async fn what_was_not_granted_cannot_be_seen() {
         if let Err(fault) = answer {
             assert_eq!(
                 fault.to_string(),
-                "policy p 1.2.3, content.inspect: message.octets needs the grant message = \"envelope\" and has \"none\"; \
+                "policy p 1.2.3, content.inspect about 01JD9W3K7Q8Z: message.octets needs the grant message = \"envelope\" and has \"none\"; \
                  [capabilities] of policy.toml declares it"
             );
         }

@@ -5,10 +5,9 @@ use super::project::Project;
 use super::test;
 use anyhow::{Context, Result, bail};
 use secmx_policy::cases::Cases;
-use secmx_policy::{Candidate, PolicySource, Runtime, RuntimeLimits, Trial, Trialled};
+use secmx_policy::{Candidate, PolicySource, Trial, Trialled};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Below the help.
@@ -59,7 +58,7 @@ pub(super) fn run(folder: &Path, times: u32) -> Result<Exit> {
     let text =
         fs::read_to_string(tests.join("cases.toml")).with_context(|| format!("cannot read {}", tests.join("cases.toml").display()))?;
     let cases = Cases::parse(&text).map_err(|error| anyhow::anyhow!("{}/{error}", tests.display()))?;
-    let runtime = Runtime::new(RuntimeLimits::default(), Arc::new(|_| ()))?;
+    let runtime = super::engine(false)?;
     let source = test::source(&project, component);
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut asked = 0;

@@ -3,9 +3,8 @@
 use super::super::{Exit, say};
 use super::project::Project;
 use anyhow::Result;
-use secmx_policy::{PolicyInfo, PolicySource, Runtime, RuntimeLimits, units};
+use secmx_policy::{PolicyInfo, PolicySource, units};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Below the help.
@@ -33,6 +32,6 @@ pub(super) fn run(folder: &Path) -> Result<Exit> {
 
 /// Whether a gateway would take it, with everything granted that it declares.
 pub(super) fn check(component: &[u8]) -> Result<PolicyInfo> {
-    let runtime = Runtime::new(RuntimeLimits::default(), Arc::new(|_| ()))?;
+    let runtime = super::engine(false)?;
     Ok(PolicyInfo::of(&runtime, &PolicySource::new("built", component.to_vec(), "{}"))?)
 }

@@ -14,9 +14,12 @@ mod trust;
 
 use super::Exit;
 use super::command::Origin;
+use crate::workshop;
 use anyhow::Result;
 use clap::Subcommand;
+use secmx_policy::{Runtime, RuntimeLimits};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is done with a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -109,6 +112,12 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         from: Origin,
     },
+}
+
+/// An engine of an author; `metered` counts instructions, so that slow machines judge like fast ones.
+fn engine(metered: bool) -> Result<Runtime> {
+    let limits = RuntimeLimits { metered, ..RuntimeLimits::default() };
+    Ok(Runtime::start(limits, workshop::of_author(), Arc::new(|_| ()), Arc::default())?)
 }
 
 /// Does it.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Given, Outcome};
 use secmx_policy::manifest::embed;
-use secmx_policy::{Answering, Book, Candidate, Named, NoAnswer, PolicySource, Resolver, Runtime, RuntimeLimits, Trial, Trialled};
+use secmx_policy::{Answering, Book, Candidate, Named, NoAnswer, PolicySource, Resolver, Runtime, Trial, Trialled};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -133,7 +133,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     if items.is_empty() {
         bail!("there is no message: --corpus PATH names some, and [replay] in the configuration makes the gateway keep some");
     }
-    let runtime = Runtime::new(RuntimeLimits::default(), Arc::new(|_| ()))?;
+    let runtime = super::engine(false)?;
     let recorded = Arc::new(Recorded::default());
     let settings = entry.map(|entry| entry.settings.clone()).unwrap_or_default();
     let mut changed = settings.clone();

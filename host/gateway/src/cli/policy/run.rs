@@ -8,7 +8,7 @@ use crate::dns::Dns;
 use crate::powers::Asked;
 use anyhow::{Context, Result, bail};
 use secmx_policy::cases::{DnsAnswer, Envelope, Given, Outcome};
-use secmx_policy::{Answering, Candidate, Named, NoAnswer, PolicySource, Report, Resolver, Runtime, RuntimeLimits, Trialled, units};
+use secmx_policy::{Answering, Candidate, Named, NoAnswer, PolicySource, Report, Resolver, Trialled, units};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -122,7 +122,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     });
     let resolver: Arc<dyn Resolver> = Arc::clone(&world) as _;
     let source = PolicySource { named: Arc::new(Named { resolver: Some(resolver), ..Named::default() }), ..source };
-    let runtime = Runtime::new(RuntimeLimits { metered: options.bench.is_none(), ..RuntimeLimits::default() }, Arc::new(|_| ()))?;
+    let runtime = super::engine(options.bench.is_none())?;
     // Loading asks `setup.check` with an executor of its own.
     let candidate = std::thread::scope(|scope| scope.spawn(|| Candidate::load(&runtime, &source)).join());
     let candidate = candidate.map_err(|_| anyhow::anyhow!("loading panicked"))??;

@@ -7,7 +7,7 @@ use super::run::HostAnswers;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Case, Cases, Difference, Expect, Outcome};
-use secmx_policy::{PolicySource, Report, Runtime, RuntimeLimits};
+use secmx_policy::{PolicySource, Report, Runtime};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
         .with_context(|| format!("cannot read {}; a policy made by `secmx policy new` shows what stands in it", path.display()))?;
     let cases = Cases::parse(&text).map_err(|error| anyhow::anyhow!("{}/{error}", folder.display()))?;
     let wanted = |case: &&Case| options.only.as_ref().is_none_or(|text| case.name.to_lowercase().contains(&text.to_lowercase()));
-    let runtime = Runtime::new(RuntimeLimits { metered: true, ..RuntimeLimits::default() }, Arc::new(|_| ()))?;
+    let runtime = super::engine(true)?;
     let source = source(&project, component);
     let bench = Bench { runtime, source, folder: &folder, update: options.update };
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

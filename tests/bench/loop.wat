@@ -1,0 +1,41 @@
+(component
+  (import "secmx:policy/types@0.1.0" (instance $types
+    (type $r (record (field "code" string) (field "text" string)))
+    (export "reason" (type $reason (eq $r)))
+    (type $e (tuple u8 u16 u16))
+    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
+    (export "reply" (type $reply (eq $p)))
+    (type $both (tuple $reply $reason))
+    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
+      (case "quarantine" $reason) (case "discard" $reason)))
+    (export "ruling" (type (eq $v)))))
+  (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
+  (import "secmx:policy/message@0.1.0" (instance $messages
+    (export "message" (type $m (sub resource)))
+    (export "[method]message.add-field" (func (param "self" (borrow $m)) (param "name" string) (param "value" string)))
+    (export "[method]message.set-tag" (func (param "self" (borrow $m)) (param "key" string) (param "value" string)))
+    (export "[method]message.octets" (func (param "self" (borrow $m)) (result u64)))))
+  (alias export $types "ruling" (type $ruling))
+  (alias export $sessions "session" (type $session))
+  (alias export $messages "message" (type $message))
+  (core module $memory
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096))
+  (core instance $memory (instantiate $memory))
+  (core func $add-field (canon lower (func $messages "[method]message.add-field") (memory (core memory $memory "memory"))))
+  (core func $set-tag (canon lower (func $messages "[method]message.set-tag") (memory (core memory $memory "memory"))))
+  (core func $octets (canon lower (func $messages "[method]message.octets")))
+  (core module $code
+    (import "env" "memory" (memory 1))
+    (import "env" "octets" (func $octets (param i32) (result i64)))
+    (import "env" "add-field" (func $add-field (param i32 i32 i32 i32 i32)))
+    (import "env" "set-tag" (func $set-tag (param i32 i32 i32 i32 i32)))
+    (data (i32.const 64) "X-Policy") (data (i32.const 80) "one\0d\0atwo") (data (i32.const 96) "policy.word")
+    
+    (func (export "inspect") (param $session i32) (param $message i32) (result i32) (loop $forever (br $forever)) unreachable))
+  (core instance $code (instantiate $code (with "env" (instance
+    (export "memory" (memory $memory "memory")) (export "add-field" (func $add-field)) (export "set-tag" (func $set-tag)) (export "octets" (func $octets))))))
+  (func $inspect (param "session" (own $session)) (param "message" (own $message)) (result $ruling)
+    (canon lift (core func $code "inspect") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+  (instance $content (export "inspect" (func $inspect)))
+  (export "secmx:policy/content@0.1.0" (instance $content)))
