@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
-use crate::inbound::{Desk, Door};
+use crate::inbound::{CallAhead, Desk, Door, Intake};
 use crate::levels::Levels;
 use crate::log::Log;
 use crate::mta_sts::PolicyStore;
@@ -70,6 +70,8 @@ impl Gateway {
         }
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &outfit.identities, &revocations))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
+        let incoming = generation.config.paths.state.join("incoming");
+        std::fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
         let bound = Door::bind_all(&generation.config).await?;
         let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
         let wrong = published::secure_only_as_mx(&generation.config, &generation.dns, &addresses).await;
@@ -93,7 +95,7 @@ impl Gateway {
         };
         gateway.tasks.spawn(kept.keep(book, gateway.stop.clone()));
         gateway.show_ourselves(closet, clock.clone());
-        gateway.begin(bound, clock).await;
+        gateway.begin(bound, &incoming, clock).await;
         Ok(gateway)
     }
 
@@ -106,13 +108,15 @@ impl Gateway {
         self.tasks.spawn(keeper.run(self.stop.clone()));
     }
 
-    async fn begin(&self, doors: Vec<Door>, clock: Clock) {
+    async fn begin(&self, doors: Vec<Door>, incoming: &Path, clock: Clock) {
         let desk = Arc::new(Desk {
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),
             decisions: self.decisions.clone(),
             log: self.log.clone(),
             clock: clock.clone(),
+            intake: Intake::new(incoming, self.current.load().config.queue.intake_octets),
+            ahead: CallAhead::default(),
         });
         for door in doors {
             self.tasks.spawn(door.serve(Arc::clone(&desk), self.tasks.clone(), self.stop.clone()));

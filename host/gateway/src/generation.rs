@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::dns::Dns;
 use crate::lens;
+use crate::logins::Logins;
 use crate::powers::Asked;
 use crate::recipients::RecipientList;
 use crate::tls::{ClientTls, Identity, Revocations, ServerTls};
@@ -30,6 +31,8 @@ pub struct Generation {
     pub users: Option<Arc<Users>>,
     /// Who is there to be written to; everybody when it is not known.
     pub recipients: Option<RecipientList>,
+    /// Who we are to hosts that the configuration names.
+    pub logins: Logins,
 }
 
 /// The generation in force. Readers take it once and keep it for as long as they work on one thing.
@@ -48,6 +51,7 @@ impl Generation {
             dns,
             users: users(&config)?,
             recipients: recipients(&config)?,
+            logins: Logins::load(&config)?,
             config,
         })
     }
@@ -58,6 +62,7 @@ impl Generation {
             configured_identities(config).map(drop),
             users(config).map(drop),
             recipients(config).map(drop),
+            Logins::load(config).map(drop),
             ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
             Dns::new(&config.dns).map(drop),
             lens::of(config).map(drop),

@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod lens;
 pub mod levels;
 pub mod log;
+mod logins;
 pub mod mta_sts;
 pub mod outbound;
 pub mod powers;

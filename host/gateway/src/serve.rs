@@ -7,6 +7,7 @@ use crate::generation::Generation;
 use crate::log::Log;
 use crate::workshop;
 use anyhow::Result;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secmx_core::report::Event;
 use secmx_policy::Runtime;
 use std::path::Path;
@@ -22,6 +23,7 @@ pub async fn serve(config: Config, path: Option<&Path>) -> Result<()> {
     let log = Log::stderr(config.log.format, config.log.level);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hup = signal(SignalKind::hangup())?;
+    take_descriptors();
     let gateway = Gateway::start(config, Clock::system(), log.clone()).await?;
     let cause = loop {
         tokio::select! {
@@ -32,6 +34,13 @@ pub async fn serve(config: Config, path: Option<&Path>) -> Result<()> {
     };
     gateway.drain(cause, DRAIN).await;
     Ok(())
+}
+
+/// Every connection takes a descriptor. Many systems give a process 1,024 at first, and as many as it may have when it asks.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // What stays as it was is still enough for a small gateway.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// The log says what came of it; a configuration that does not read well changes nothing.

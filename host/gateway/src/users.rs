@@ -204,7 +204,7 @@ fn hash_of(password: &str) -> Result<PasswordHashString> {
 }
 
 /// RFC 4013, or the text itself where that refuses it: what was hashed is what is compared.
-fn prepared(password: &str) -> String {
+pub(crate) fn prepared(password: &str) -> String {
     stringprep::saslprep(password).map_or_else(|_| password.to_owned(), Into::into)
 }
 

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -101,16 +102,7 @@ impl Client {
     }
 
     async fn handshake(self, server: &str, identity: Option<&Identity>) -> Result<(Self, Vec<u8>)> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Believer));
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_auth_cert(identity.chain(), identity.key())?,
-        };
-        let name = ServerName::try_from(server.to_owned())?;
-        let stream = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, self.stream)).await??;
+        let stream = secure(self.stream, server, identity).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).context("no certificate")?.to_vec();
         Ok((Self { stream: Box::new(stream), pending: Vec::new() }, certificate))
     }
@@ -126,6 +118,20 @@ impl Client {
         }
         self.command(&format!("{content}\r\n.")).await
     }
+}
+
+/// The client's side of a handshake over any stream, believing any certificate, as the owner of one if `identity` is given.
+pub async fn secure<S: AsyncRead + AsyncWrite + Unpin>(stream: S, server: &str, identity: Option<&Identity>) -> Result<TlsStream<S>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Believer));
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder.with_client_auth_cert(identity.chain(), identity.key())?,
+    };
+    let name = ServerName::try_from(server.to_owned())?;
+    Ok(timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await??)
 }
 
 /// Believes every certificate.

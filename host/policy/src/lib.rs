@@ -25,6 +25,7 @@ mod minutes;
 mod occasion;
 mod opacity;
 mod policy;
+pub mod reach;
 mod resolver;
 mod sandbox;
 mod set;

@@ -29,7 +29,9 @@ impl Mailbox {
             Some(quoted) => quoted_string(quoted)?,
             None => dot_string(text)?,
         };
-        let domain = MailDomain::parse(rest.strip_prefix('@').ok_or(AddressError::Syntax)?)?;
+        // RFC 5321, 4.1.2: a domain ends with a sub-domain, not with the dot that DNS puts behind it.
+        let domain = rest.strip_prefix('@').filter(|domain| !domain.ends_with('.')).ok_or(AddressError::Syntax)?;
+        let domain = MailDomain::parse(domain)?;
         // RFC 5321, 4.5.3.1.1: "The maximum total length of a user name or other local-part is 64 octets."
         if local_part.len() > 64 {
             return Err(AddressError::TooLong);

@@ -10,6 +10,9 @@ use std::fmt;
 /// The extension by which a sender demands TLS of every hop (RFC 8689).
 pub const REQUIRETLS: &str = "REQUIRETLS";
 
+/// The extension for content beyond ASCII (RFC 6152).
+pub const EIGHT_BIT_MIME: &str = "8BITMIME";
+
 /// What went wrong, where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -55,6 +58,8 @@ pub enum Cause {
     NoSecureExchanger(String),
     /// The peer answered `530 5.7.x` to a session in the clear: it needs TLS.
     NeedsTls(Reply),
+    /// The peer did not take our login, or was not told it: the operator's to mend, and the message waits.
+    LoginFailed(String),
     /// The peer lacks an extension without which this message cannot go (such as SMTPUTF8).
     ExtensionMissing(String),
     /// The peer answered 4yz within the transaction.
@@ -106,7 +111,11 @@ impl Cause {
             Self::NeedsTls(_) => (7, 10),
             // RFC 8689, 4.2.1 and 7: X.7.30, "REQUIRETLS support required".
             Self::ExtensionMissing(_) if self.lacks_require_tls() => (7, 30),
+            // RFC 3463, 3.7: X.6.3, "Conversion required but not supported".
+            Self::ExtensionMissing(name) if name == EIGHT_BIT_MIME => (6, 3),
+            // RFC 6531, 3.6: X.6.7, the address or the header needs SMTPUTF8.
             Self::ExtensionMissing(_) => (6, 7),
+            Self::LoginFailed(_) => (7, 8),
             Self::Unwelcome(reply) | Self::Deferred(reply) | Self::Rejected(reply) => {
                 return reply.status.map_or(EnhancedStatus::new(class, 0, 0), |status| status.in_class(class));
             }
@@ -146,6 +155,7 @@ impl fmt::Display for Cause {
             Self::TlsFailed(detail) => write!(f, "the TLS handshake failed: {detail}"),
             Self::BelowRequirement(shortfall) => shortfall.fmt(f),
             Self::NeedsTls(reply) => write!(f, "it takes mail over TLS only: {reply}"),
+            Self::LoginFailed(detail) => write!(f, "this gateway could not log in: {detail}"),
             Self::ExtensionMissing(name) => write!(f, "it does not offer {name}, which this message needs"),
             Self::Deferred(reply) | Self::Rejected(reply) => write!(f, "it answered {reply}"),
             Self::Policy { text, code } => write!(f, "{text} ({code})"),

@@ -5,5 +5,5 @@ mod failure;
 mod status;
 
 pub use event::{Event, PolicyMoment};
-pub use failure::{Cause, Failure, REQUIRETLS};
+pub use failure::{Cause, EIGHT_BIT_MIME, Failure, REQUIRETLS};
 pub use status::{EnhancedStatus, Reply};

@@ -266,7 +266,7 @@ pub fn telling(cause: &Cause) -> u8 {
         Cause::Rejected(_) | Cause::ExtensionMissing(_) => 6,
         Cause::BelowRequirement(_) | Cause::TlsFailed(_) | Cause::TlsRefused(_) => 5,
         Cause::TlsNotOffered => 4,
-        Cause::NeedsTls(_) | Cause::Deferred(_) | Cause::Policy { .. } => 3,
+        Cause::NeedsTls(_) | Cause::Deferred(_) | Cause::Policy { .. } | Cause::LoginFailed(_) => 3,
         Cause::Unwelcome(_) | Cause::Protocol(_) => 2,
         Cause::Broken(_) => 1,
         _ => 0,

@@ -6,12 +6,14 @@
 
 mod config;
 mod extensions;
+mod login;
 mod opening;
 mod transaction;
 mod transmission;
 
 pub use config::{ClientConfig, Protocol, Timeouts};
 pub use extensions::{Extensions, Limits};
+pub use login::{LoginStep, Prompt};
 pub use transaction::{Outgoing, Report, RequireTls};
 
 use super::reply::ReplyReader;
@@ -32,6 +34,8 @@ pub enum Input<'a> {
     Secured(Channel),
     /// The handshake that [`Effect::Secure`] asked for failed; why, in words.
     SecureFailed(String),
+    /// The next step of the SASL exchange that [`Effect::Login`] asked for.
+    Login(LoginStep),
     /// Transmit this message. Answered by one [`Effect::Done`]. Only after [`Effect::Ready`], or after a reusable [`Effect::Done`].
     Transmit(Cleared, Outgoing),
     /// The next octets of the message, any chunk of it; answers [`Effect::WantBody`].
@@ -57,6 +61,8 @@ pub enum Effect {
     Secure,
     /// Give [`Input::TimedOut`] after this time, unless another `Wait`, `Ready`, `Done` or `Close` comes first.
     Wait(Duration),
+    /// Go on with the SASL exchange. Answer with [`Input::Login`].
+    Login(Prompt),
     /// The session can take messages, over this channel, with these extensions.
     Ready {
         /// The channel as it stands; what a `Cleared` must be made from.
@@ -116,6 +122,8 @@ enum State {
     Greeting(Line),
     Hello(Line, Hello),
     StartTls(Line),
+    /// AUTH is open, or about to be.
+    LoggingIn(Peer),
     /// Idle. `reset` says that the peer is still within an earlier transaction.
     Ready {
         peer: Peer,
@@ -151,6 +159,7 @@ impl ClientSession {
             Input::Octets(octets) => state.heard(octets, &config, effects),
             Input::Secured(channel) => state.secured(channel, &config, effects),
             Input::SecureFailed(text) => state.secure_failed(&text, effects),
+            Input::Login(step) => state.login(step, &config.timeouts, effects),
             Input::Transmit(cleared, outgoing) => state.transmit(cleared, outgoing, &config, effects),
             Input::Body(octets) => state.body(octets, &config.timeouts, effects),
             Input::BodyEnd => state.body_ended(&config.timeouts, effects),
@@ -191,6 +200,7 @@ impl State {
             Self::Greeting(line) => Self::greeted(line, reply, config, effects),
             Self::Hello(line, hello) => Self::hello_answered(line, hello, reply, config, effects),
             Self::StartTls(line) => Self::starttls_answered(line, reply, &config.timeouts, effects),
+            Self::LoggingIn(peer) => Self::login_answered(peer, reply, &config.timeouts, effects),
             Self::Transaction(peer, transaction) => Self::transaction_answered(peer, transaction, reply, &config.timeouts, effects),
             Self::Content(peer, transaction, sink) => Self::content_answered(peer, transaction, sink, reply, effects),
             Self::Ready { .. } if reply.code == 421 => self.give_up(Cause::Unwelcome(reply), effects),
@@ -235,6 +245,7 @@ impl State {
             }
             Self::Greeting(_) => Cause::Broken(format!("{text}, waiting for the greeting")),
             Self::Hello(..) => Cause::Broken(format!("{text}, waiting for the reply to EHLO")),
+            Self::LoggingIn(_) => Cause::Broken(format!("{text}, waiting for the reply to AUTH")),
             Self::Ready { .. } => Cause::Broken(text.to_owned()),
             Self::Transaction(_, transaction) | Self::Content(_, transaction, _) => {
                 Cause::Broken(format!("{text}, waiting for {}", transaction.awaited()))
@@ -272,7 +283,7 @@ impl State {
     fn line_mut(&mut self) -> Option<&mut Line> {
         match self {
             Self::Greeting(line) | Self::Hello(line, _) | Self::StartTls(line) => Some(line),
-            Self::Ready { peer, .. } | Self::Transaction(peer, _) | Self::Content(peer, ..) => Some(&mut peer.line),
+            Self::Ready { peer, .. } | Self::LoggingIn(peer) | Self::Transaction(peer, _) | Self::Content(peer, ..) => Some(&mut peer.line),
             Self::Securing(_) | Self::Leaving | Self::Closed => None,
         }
     }
@@ -280,7 +291,7 @@ impl State {
     /// How many replies the peer owes for what was sent.
     fn replies_owed(&self) -> usize {
         match self {
-            Self::Greeting(_) | Self::Hello(..) | Self::StartTls(_) => 1,
+            Self::Greeting(_) | Self::Hello(..) | Self::StartTls(_) | Self::LoggingIn(_) => 1,
             Self::Transaction(_, transaction) | Self::Content(_, transaction, _) => transaction.replies_owed(),
             Self::Ready { .. } | Self::Securing(_) | Self::Leaving | Self::Closed => 0,
         }

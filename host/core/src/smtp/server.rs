@@ -18,6 +18,7 @@ mod tests;
 
 pub use auth::{AuthRefusal, AuthStep};
 pub use config::{Client, Limits, ServerConfig};
+pub use content::Judged;
 
 use super::line::LineReader;
 use crate::channel::Channel;
@@ -109,6 +110,8 @@ pub enum Effect {
         envelope: Envelope,
         /// What becomes of it.
         disposition: Disposition,
+        /// That the policies ruled on it.
+        judged: Judged,
     },
     /// The policies want this message dropped, and the client was told that it was taken.
     Dropped(Reason),

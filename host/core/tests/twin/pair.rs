@@ -106,8 +106,13 @@ impl Pair {
             record: Record::default(),
         };
         let mut effects = Vec::new();
-        let config =
-            ClientConfig { hello: domain("us.test"), protocol: Protocol::Smtp, tls: setting.tls, timeouts: client::Timeouts::default() };
+        let config = ClientConfig {
+            hello: domain("us.test"),
+            protocol: Protocol::Smtp,
+            tls: setting.tls,
+            login: false,
+            timeouts: client::Timeouts::default(),
+        };
         pair.client = Some(ClientSession::open(config, &mut effects));
         pair.obey_client(effects);
         if !implicit {
@@ -243,6 +248,7 @@ impl Pair {
                 client::Effect::Wait(time) => self.at_client.deadline = Some(self.record.elapsed + time),
                 client::Effect::Ready { .. } => self.next_message(),
                 client::Effect::WantBody => self.next_body(),
+                client::Effect::Login(_) => unreachable!("nobody is to log in"),
                 client::Effect::Done(report) => {
                     let reusable = report.reusable;
                     self.record.reports.push(report);

@@ -69,7 +69,7 @@ impl Run {
     fn to_its_end(sender: Sender, seed: u64) -> Wire {
         let mut pending = Vec::new();
         let hello = Domain::parse("us.test").expect("valid");
-        let config = ClientConfig { hello, protocol: Protocol::Smtp, tls: sender.tls, timeouts: Timeouts::default() };
+        let config = ClientConfig { hello, protocol: Protocol::Smtp, tls: sender.tls, login: false, timeouts: Timeouts::default() };
         let session = Some(ClientSession::open(config, &mut pending));
         let mut run = Self {
             session,
@@ -144,7 +144,7 @@ impl Run {
                 }
                 Effect::Failed(cause) => self.wire.outcome = Some(name(&cause)),
                 Effect::Close => self.over = true,
-                Effect::Wait(_) => {}
+                Effect::Wait(_) | Effect::Login(_) => {}
             }
         }
     }

@@ -53,11 +53,13 @@ impl Keeper {
         let mut spoken = Timestamp::MIN;
         loop {
             let generation = self.current.load_full();
-            if self.closet.has_changed(&generation.config) {
+            let now = self.clock.now();
+            let another_day = now >= spoken.saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
+            // Once a day without a change too: a self-signed certificate is made anew before its end.
+            if another_day || self.closet.has_changed(&generation.config) {
                 self.dress(&generation);
             }
-            let now = self.clock.now();
-            if now >= spoken.saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX) {
+            if another_day {
                 self.foretell(&generation, now);
                 spoken = now;
             }

@@ -2,6 +2,7 @@
 
 use super::reader::{Refusal, Section, Setting};
 use super::tree::Node;
+use super::value::Size;
 use secmx_policy::units;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ pub struct Queue {
     pub workers: usize,
     /// `[queue.per_destination]`.
     pub per_destination: PerDestination,
+    /// `intake`: size of the whole messages that are in memory at the same time, while policies look at them and they are written down; a
+    /// larger one has its turn alone. While they come in they lie in `paths.state`. Default `"32MiB"`; octets here.
+    pub intake_octets: u64,
 }
 
 /// `[queue.per_destination]`.
@@ -52,7 +56,11 @@ impl Setting for Rate {
 impl Queue {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let workers: u16 = section.or("workers", 64);
-        Self { workers: workers.into(), per_destination: section.table("per_destination", PerDestination::read) }
+        Self {
+            workers: workers.into(),
+            per_destination: section.table("per_destination", PerDestination::read),
+            intake_octets: section.or("intake", Size(32 << 20)).0,
+        }
     }
 }
 

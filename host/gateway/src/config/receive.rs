@@ -101,6 +101,9 @@ pub struct Limits {
     pub connections: usize,
     /// `per_ip`: connections at the same time from one address. Default 20.
     pub per_ip: usize,
+    /// `greet_delay`: how long the greeting is held back; a client that speaks before it is refused (RFC 5321, 4.3.1), as programs that send
+    /// junk do. Default 0: it is not held back.
+    pub greet_delay: Duration,
     /// `idle`: how long a client may be silent. RFC 5321, 4.5.3.2.7 asks for 5 minutes at least. Default `"5m"`.
     pub idle: Duration,
     /// `stress_idle`: the same while three quarters of `connections` are taken. Default `"10s"`.
@@ -192,6 +195,7 @@ impl Default for Limits {
             recipients: 500,
             connections: 2000,
             per_ip: 20,
+            greet_delay: Duration::ZERO,
             idle: Duration::from_secs(300),
             stress_idle: Duration::from_secs(10),
             pause: Duration::from_secs(180),
@@ -217,6 +221,7 @@ impl Limits {
             recipients: section.or("recipients", default.recipients),
             connections: section.or("connections", default.connections),
             per_ip: section.or("per_ip", default.per_ip),
+            greet_delay: section.or("greet_delay", default.greet_delay),
             idle: section.or("idle", default.idle),
             stress_idle: section.or("stress_idle", default.stress_idle),
             pause: section.or("pause", default.pause),

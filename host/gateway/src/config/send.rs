@@ -1,6 +1,7 @@
 //! `[send]`: how mail leaves, under which role, how often it is tried, and whom it may be handed to.
 
 use super::finding::Code;
+use super::login::Login;
 use super::reader::{Refusal, Section, Setting};
 use super::rule::{Chosen, Rule};
 use super::tree::Node;
@@ -61,6 +62,8 @@ pub struct Outward {
     pub sos: SecureOnly,
     /// `[[send.rule]]`: exceptions by recipient; the first that fits holds.
     pub rules: Vec<Rule>,
+    /// `[[send.login]]`: who we are to hosts that the configuration names.
+    pub logins: Vec<Login>,
 }
 
 /// `[send.sos]`.
@@ -239,6 +242,7 @@ impl Outward {
             connect_timeout: section.or("connect_timeout", Duration::from_secs(30)),
             timeouts: section.table("timeouts", read_timeouts),
             sos,
+            logins: Login::read_all(section),
             rules: section.tables("rule", |section| Rule::read(section, role)).into_iter().flatten().collect(),
         }
     }

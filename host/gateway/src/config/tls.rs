@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// `certs`: list of `{ cert = "chain.pem", key = "key.pem" }`, PEM files; the first one is shown to clients. Default none: a
-    /// self-signed certificate is made and kept in `paths.state`, so that STARTTLS is always there (L1-1).
+    /// self-signed certificate for a year is made and kept in `paths.state`, and renewed in time, so that STARTTLS is always there (L1-1).
     pub certs: Vec<CertificateFiles>,
     /// `trust`: whose certificates prove who an exchanger is: `"system"`, paths of PEM files, or a list of both. Default `["system"]`.
     pub trust: Vec<Trust>,

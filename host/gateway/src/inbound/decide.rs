@@ -69,7 +69,7 @@ impl Session {
             return false;
         }
         let kept = Kept::new(queue, self.desk.clock.now(), word(ruling), &self.facts, envelope, minutes);
-        let (folder, message, settings) = (replay::folder(&config.paths.state), self.content.clone(), config.replay.clone());
+        let (folder, message, settings) = (replay::folder(&config.paths.state), self.content.held().to_vec(), config.replay.clone());
         let write = move || kept.write(&folder, &message, settings.keep_for, settings.octets);
         let written = tokio::task::spawn_blocking(write).await.map_err(anyhow::Error::from).and_then(|written| written);
         if let Err(error) = &written {
@@ -114,8 +114,8 @@ impl Session {
                 queue: self.queue,
                 from: Some(&envelope.reverse_path),
                 to: &envelope.recipients,
-                octets: Some(self.content.len() as u64),
-                subject: config.decisions.shows_subject().then(|| subject(&self.content)).flatten(),
+                octets: Some(self.content.octets()),
+                subject: config.decisions.shows_subject().then(|| subject(self.content.held())).flatten(),
                 evidence: &self.effects.evidence,
                 ..base
             },

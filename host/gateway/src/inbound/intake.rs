@@ -10,9 +10,12 @@ use secmx_core::mail::trace::Received;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Message, Origin, QueueId, Standing, split};
 use secmx_core::ruling::ContentEffects;
+use secmx_core::smtp::server::Judged;
 
 /// Everything one transaction came to.
 pub(super) struct Transaction<'a> {
+    /// That the policies ruled on it.
+    pub(super) _judged: Judged,
     /// The configuration and policies that it saw from MAIL on (invariant 7).
     pub(super) generation: &'a Generation,
     /// Its name in the queue.

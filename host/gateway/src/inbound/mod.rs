@@ -2,6 +2,8 @@
 //!
 //! This room meets the other one, `outbound`, only in the spool (invariant 8).
 
+mod ahead;
+mod content;
 mod decide;
 mod door;
 mod intake;
@@ -9,6 +11,8 @@ mod proxy;
 mod sasl;
 mod session;
 
+pub use ahead::CallAhead;
+pub use content::Intake;
 pub use door::Door;
 
 use crate::clock::Clock;
@@ -30,4 +34,8 @@ pub struct Desk {
     pub log: Log,
     /// The time.
     pub clock: Clock,
+    /// Where messages come in.
+    pub intake: Intake,
+    /// What hosts inside said about who is there.
+    pub ahead: CallAhead,
 }

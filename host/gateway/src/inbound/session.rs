@@ -3,24 +3,26 @@
 //! Nothing here decides what is answered. While a question is open nothing is read, so what a client pipelines waits in the socket.
 
 use super::Desk;
+use super::ahead::Word;
+use super::content::Content;
 use super::decide::Pending;
 use super::door::Place;
 use super::intake::Transaction;
 use super::sasl::{Exchange, Progress};
-use crate::config::{Listener, ListenerRole, Start};
+use crate::config::{Listener, ListenerRole, Start, Unsure};
 use crate::generation::Generation;
 use crate::spool::SpoolError;
 use crate::stream::Stream;
-use bytes::Bytes;
 use secmx_core::channel::Channel;
 use secmx_core::mail::{Envelope, Mailbox, Parameter};
 use secmx_core::queue::{Origin, QueueId, Standing};
 use secmx_core::report::{EnhancedStatus, Event, Reply};
 use secmx_core::ruling::{ClientCertificate, ContentEffects, Question, Reason, Ruling, Terms};
 use secmx_core::smtp::reply;
-use secmx_core::smtp::server::{AuthRefusal, AuthStep, Client, Disposition, Effect, Hello, Input, Refusal, ServerSession};
+use secmx_core::smtp::server::{AuthRefusal, AuthStep, Client, Disposition, Effect, Hello, Input, Judged, Refusal, ServerSession};
 use secmx_policy::{Fault, MessageFacts, Minutes, SessionFacts};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +39,12 @@ const PATIENCE_TO_WRITE: Duration = Duration::from_secs(60);
 /// How long a client may take for its part of a TLS handshake.
 const PATIENCE_TO_SECURE: Duration = Duration::from_secs(30);
 
-/// Octets read at a time.
+/// Octets read at a time: of a message, and of commands. A session that waits holds one of them.
 const BUFFER: usize = 16 * 1024;
+const SMALL_BUFFER: usize = 2 * 1024;
+
+/// Octets that a client may have said before its greeting for us to see that it did.
+const EARLY_WORDS: usize = 64;
 
 /// How long a message may come in at any pace.
 const GRACE: Duration = Duration::from_secs(60);
@@ -56,7 +62,7 @@ pub(super) struct Session {
     hello: Option<Hello>,
     parameters: Vec<Parameter>,
     recipient_parameters: Vec<Vec<Parameter>>,
-    pub(super) content: Vec<u8>,
+    pub(super) content: Content,
     /// Since when a message has been coming in, and how many octets since.
     coming_in: Option<(Instant, u64)>,
     exchange: Option<(&'static str, Exchange)>,
@@ -98,6 +104,7 @@ impl Session {
             tags: BTreeMap::new(),
         };
         Self {
+            content: Content::new(desk.intake.clone()),
             desk,
             generation,
             listener,
@@ -108,7 +115,6 @@ impl Session {
             hello: None,
             parameters: Vec::new(),
             recipient_parameters: Vec::new(),
-            content: Vec::new(),
             coming_in: None,
             exchange: None,
             upcoming: None,
@@ -168,6 +174,10 @@ impl Session {
                 None
             }
             Effect::Secure(want) => Some(News::Other(self.secure(want).await)),
+            Effect::Ask(Question::Greet) => Some(match self.early_words().await {
+                Some(early) => early,
+                None => News::Other(self.greet().await),
+            }),
             Effect::Ask(question) => Some(News::Other(self.ask(question).await)),
             Effect::Authenticate(step) => Some(News::Other(self.authenticate(step).await)),
             Effect::Introduced(hello) => {
@@ -177,14 +187,16 @@ impl Session {
             }
             Effect::Store(octets) => {
                 self.coming_in.get_or_insert((Instant::now(), 0));
-                self.content.extend_from_slice(&octets);
+                self.content.take(octets).await;
                 None
             }
             Effect::Discard => {
                 self.reset();
                 None
             }
-            Effect::Commit { envelope, disposition } => Some(News::Other(Input::Stored(self.commit(envelope, disposition).await))),
+            Effect::Commit { envelope, disposition, judged } => {
+                Some(News::Other(Input::Stored(self.commit(envelope, disposition, judged).await)))
+            }
             Effect::Dropped(reason) => {
                 let queue = self.queue.map_or_else(|| self.facts.id.clone(), |id| id.to_string());
                 self.desk.log.write(&Event::Discarded { queue, code: &reason.code });
@@ -200,13 +212,28 @@ impl Session {
         }
     }
 
+    /// What the client says while the greeting is held back.
+    async fn early_words(&mut self) -> Option<News> {
+        let delay = self.listener.limits.greet_delay;
+        let stream = self.stream.as_mut().filter(|_| !delay.is_zero())?;
+        let mut buffer = vec![0; EARLY_WORDS];
+        match timeout(delay, stream.read(&mut buffer)).await {
+            Err(_) => None,
+            Ok(Ok(0) | Err(_)) => Some(News::Other(Input::Closed)),
+            Ok(Ok(length)) => {
+                buffer.truncate(length);
+                Some(News::Octets(buffer))
+            }
+        }
+    }
+
     /// The next thing that happens outside. Replies leave before anything is waited for.
     async fn listen(&mut self, stop: &CancellationToken) -> Option<News> {
         if !self.flush().await {
             return Some(News::Other(Input::Closed));
         }
         let stream = self.stream.as_mut()?;
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; if self.coming_in.is_some() { BUFFER } else { SMALL_BUFFER }];
         tokio::select! {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
@@ -323,8 +350,8 @@ impl Session {
                 answer.map(|(ruling, tags)| self.tagged(ruling, tags))
             }
             Question::Recipient { reverse_path, forward_path, parameters } => {
-                if !self.is_there(forward_path) {
-                    return Input::Ruled(nobody());
+                if let Some(refusal) = self.absence(forward_path).await {
+                    return Input::Ruled(refusal);
                 }
                 let hearing = self.generation.policies.hearing(&mut minutes);
                 let answer = hearing.recipient(&self.facts, reverse_path, forward_path, parameters).await;
@@ -336,10 +363,23 @@ impl Session {
         Input::Ruled(self.write_down(&question, ruling.unwrap_or_else(|_| fault()), &minutes).await)
     }
 
-    /// Whether one of ours is there to be written to, as far as the operator's list tells.
-    fn is_there(&self, to: &Mailbox) -> bool {
-        let ours = to.domain().name().is_some_and(|domain| self.generation.config.domains.contains(domain));
-        !ours || self.generation.recipients.as_ref().is_none_or(|list| list.has(to))
+    /// Why a recipient of ours cannot be written to, as far as the operator's list or the host inside tells.
+    async fn absence(&mut self, to: &Mailbox) -> Option<Ruling> {
+        let config = &self.generation.config;
+        if !to.domain().name().is_some_and(|domain| config.domains.contains(domain)) {
+            return None;
+        }
+        if let Some(list) = &self.generation.recipients {
+            return (!list.has(to)).then(nobody);
+        }
+        if !config.recipients.ask || *to == config.postmaster {
+            return None;
+        }
+        match self.desk.ahead.ask(&self.generation, to, self.desk.clock.now()).await {
+            Word::There => None,
+            Word::NotThere => Some(nobody()),
+            Word::Unsure => (config.recipients.unsure == Unsure::Defer).then(unsure),
+        }
     }
 
     fn tagged(&mut self, ruling: Ruling, tags: BTreeMap<String, String>) -> Ruling {
@@ -364,7 +404,10 @@ impl Session {
         if !self.generation.policies.inspects_content() {
             return Ok(Ruling::Pass);
         }
-        let content = Bytes::from(mem::take(&mut self.content));
+        let content = match self.content.whole().await {
+            Ok(content) => content,
+            Err(error) => return Ok(if self.lost(&error) == Refusal::Full { no_room() } else { fault() }),
+        };
         let id = self.desk.spool.new_id(self.desk.clock.now());
         self.queue = Some(id);
         let message = MessageFacts {
@@ -376,14 +419,15 @@ impl Session {
             tags: BTreeMap::new(),
         };
         let inspection = self.generation.policies.hearing(minutes).content(&self.facts, message).await;
-        self.content = content.into();
+        self.content.put_back(content);
         let inspection = inspection?;
         self.effects = inspection.effects;
         Ok(inspection.ruling)
     }
 
     /// Writes the message down. The 250 comes after this and only when it returns an id (invariant 4).
-    async fn commit(&mut self, envelope: Envelope, disposition: Disposition) -> Result<QueueId, Refusal> {
+    async fn commit(&mut self, envelope: Envelope, disposition: Disposition, judged: Judged) -> Result<QueueId, Refusal> {
+        let content = self.content.whole().await.map_err(|error| self.lost(&error))?;
         let hello = self.hello.clone().unwrap_or(Hello { name: "unknown".into(), extended: false });
         let (standing, reason) = match disposition {
             Disposition::Deliver => (Standing::Due, None),
@@ -392,11 +436,12 @@ impl Session {
         let (notes, passed) = Pending::split(self.decided.take());
         let must_be_written = !notes.is_empty();
         let transaction = Transaction {
+            _judged: judged,
             id: self.queue.take().unwrap_or_else(|| self.desk.spool.new_id(self.desk.clock.now())),
             notes,
             generation: &self.generation,
             envelope,
-            content: Bytes::from(mem::take(&mut self.content)),
+            content,
             effects: mem::take(&mut self.effects),
             standing,
             origin: Origin {
@@ -440,9 +485,16 @@ impl Session {
         }
     }
 
+    /// What the client is told when the content could not be kept.
+    fn lost(&self, error: &io::Error) -> Refusal {
+        self.desk.log.write(&Event::SpoolFailed { detail: format!("a message that came in could not be kept: {error}") });
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full { Refusal::Full } else { Refusal::Fault }
+    }
+
     /// What one transaction leaves behind must not reach the next.
     fn reset(&mut self) {
-        self.content = Vec::new();
+        self.content = Content::new(self.desk.intake.clone());
         self.coming_in = None;
         self.effects = ContentEffects::default();
         (self.queue, self.decided) = (None, None);
@@ -466,9 +518,15 @@ fn no_room() -> Ruling {
     Ruling::Defer { reply, reason: Reason { code: "spool.full".into(), text: "the spool is nearly full".into() } }
 }
 
+/// X.4.3: "Directory server failure" (RFC 3463, 3.5).
+fn unsure() -> Ruling {
+    let reply = Reply::new(451, Some(EnhancedStatus::new(4, 4, 3)), "Cannot verify the recipient now, try again later");
+    Ruling::Defer { reply, reason: Reason { code: "recipient.unsure".into(), text: "the host inside could not be asked".into() } }
+}
+
 fn nobody() -> Ruling {
     let reply = Reply::new(550, Some(EnhancedStatus::new(5, 1, 1)), "No such recipient here");
-    Ruling::Reject { reply, reason: Reason { code: "recipient.unknown".into(), text: "the recipient is not on the list".into() } }
+    Ruling::Reject { reply, reason: Reason { code: "recipient.unknown".into(), text: "there is no such recipient".into() } }
 }
 
 /// Counts octets of a message that is coming in, and tells whether they come so slowly that the client only holds a place.

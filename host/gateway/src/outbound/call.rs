@@ -3,6 +3,7 @@
 //! It drives `core`'s [`ClientSession`] over a socket. What is good enough is the candidate's requirement; this file has no opinion and
 //! no way around it: `transmit` wants a `Cleared`, and only the requirement gives one.
 
+use super::login::Exchange;
 use super::pool::{Link, Place};
 use super::worker::{Attempt, Job};
 use crate::config::Downgrade;
@@ -46,10 +47,16 @@ pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<O
     let stream = dial(attempt, address).await?;
     let send = &attempt.job.generation.config.send;
     let protocol = if attempt.exchanger.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp };
-    let config = ClientConfig { hello: send.hello.clone(), protocol, tls: attempt.candidate.tls, timeouts: send.timeouts };
+    let mut call = Call::new(attempt, &place, address, stream);
+    call.login = match &attempt.job.delivery.via {
+        Via::Configured(next_hop) => attempt.job.generation.logins.at(next_hop).map(Exchange::new),
+        Via::Discovery => None,
+    };
+    let (hello, tls, timeouts) = (send.hello.clone(), attempt.candidate.tls, send.timeouts);
+    let config = ClientConfig { hello, protocol, tls, login: call.login.is_some(), timeouts };
     let mut effects = Vec::new();
     let session = ClientSession::open(config, &mut effects);
-    Call::new(attempt, &place, address, stream).run(session, effects).await
+    call.run(session, effects).await
 }
 
 async fn dial(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Stream, Cause> {
@@ -88,6 +95,8 @@ struct Call<'a> {
     address: SocketAddr,
     /// `None` after a handshake that failed took the connection with it (L1-4).
     stream: Option<Stream>,
+    /// How we authenticate, where the configuration says who we are.
+    login: Option<Exchange>,
     deadline: Option<Instant>,
     /// Octets of the message that went out.
     sent: u64,
@@ -110,7 +119,7 @@ enum News {
 impl<'a> Call<'a> {
     fn new(attempt: &'a Attempt<'a>, place: &'a Place, address: SocketAddr, stream: Stream) -> Self {
         let (job, stream, channel) = (attempt.job, Some(stream), Channel::plain());
-        Self { attempt, job, place, address, stream, deadline: None, sent: 0, channel, messages: 0, kept: false, ended: None }
+        Self { attempt, job, place, address, stream, login: None, deadline: None, sent: 0, channel, messages: 0, kept: false, ended: None }
     }
 
     async fn run(mut self, mut session: ClientSession, first: Vec<Effect>) -> Result<Outcome, Cause> {
@@ -144,6 +153,10 @@ impl<'a> Call<'a> {
             Effect::Wait(time) => {
                 self.deadline = Instant::now().checked_add(time);
                 None
+            }
+            Effect::Login(prompt) => {
+                let exchange = self.login.as_mut()?;
+                Some(News::Other(Input::Login(exchange.step(prompt).await)))
             }
             Effect::Ready { channel, .. } => Some(News::Other(self.admit(*channel).await)),
             Effect::WantBody => Some(self.body().await),
@@ -229,6 +242,9 @@ impl<'a> Call<'a> {
             Ok(cleared) => cleared,
             Err(shortfall) => return self.leave(Cause::BelowRequirement(shortfall)),
         };
+        if self.login.as_ref().is_some_and(|exchange| !exchange.is_done()) {
+            return self.leave(Cause::LoginFailed("it took us in before it had proved that it knows our secret".into()));
+        }
         if let Some(cause) = self.fallen(&channel) {
             return self.leave(cause);
         }
@@ -258,6 +274,7 @@ impl<'a> Call<'a> {
                     (true, false) => RequireTls::Must,
                 },
                 dsn: envelope.dsn.clone(),
+                probe: false,
             },
         )
     }

@@ -5,6 +5,7 @@
 mod call;
 mod connector;
 mod decide;
+mod login;
 mod notice;
 mod pace;
 mod pool;

@@ -41,6 +41,8 @@ pub(super) struct Place {
     /// What the peer was held to: a channel that was judged by other TLSA records, or by nobody's word, is not this one's.
     evidence: (Tlsa, Option<Voucher>, bool),
     rule: Option<String>,
+    /// Who we are there depends on whether the configuration names it.
+    via: Via,
 }
 
 impl Place {
@@ -54,6 +56,7 @@ impl Place {
             domain: attempt.job.delivery.domain.clone(),
             evidence: (attempt.exchanger.evidence.tlsa.clone(), attempt.exchanger.evidence.vouched, attempt.exchanger.dnssec_secure),
             rule: attempt.target.rule.clone(),
+            via: attempt.job.delivery.via.clone(),
         }
     }
 }

@@ -16,7 +16,14 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// How long a self-signed certificate is valid.
+const VALID: Duration = Duration::days(365);
+
+/// How long before its end a self-signed certificate is renewed.
+const RENEWED_BEFORE: Duration = Duration::days(30);
 
 /// A certificate chain with its key, ready to be shown in a handshake.
 #[derive(Debug, Clone)]
@@ -39,18 +46,27 @@ impl Identity {
         Ok(Self { key: Arc::new(certified) })
     }
 
-    /// The self-signed identity kept in `directory`; made there when it is missing, cannot be read, or is for another name.
+    /// The self-signed identity kept in `directory`; made there when it is missing, cannot be read, is for another name, or ends within
+    /// [`RENEWED_BEFORE`]. A new certificate is for the key that was there, so that what was published about it stays true (RFC 7671, 8).
     pub fn self_signed(hostname: &str, directory: &Path) -> Result<Self> {
+        Self::self_signed_at(hostname, directory, OffsetDateTime::now_utc())
+    }
+
+    fn self_signed_at(hostname: &str, directory: &Path, now: OffsetDateTime) -> Result<Self> {
         let (chain, key) = (directory.join("self-signed.pem"), directory.join("self-signed.key"));
         if let Ok(identity) = Self::load(&chain, &key)
             && identity.is_for(hostname)
+            && identity.lasts_beyond(now + RENEWED_BEFORE)
         {
             return Ok(identity);
         }
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        let pair = KeyPair::generate()?;
+        let kept = fs::read_to_string(&key).ok().and_then(|pem| KeyPair::from_pem(&pem).ok());
+        let pair = kept.map_or_else(KeyPair::generate, Ok)?;
         let mut params = CertificateParams::new(vec![hostname.to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, hostname);
+        // A day before now, for peers whose clocks are slow.
+        (params.not_before, params.not_after) = (now - Duration::days(1), now + VALID);
         let certificate = params.self_signed(&pair)?;
         write_private(&key, pair.serialize_pem().as_bytes())?;
         write_private(&chain, certificate.pem().as_bytes())?;
@@ -81,6 +97,15 @@ impl Identity {
     fn parsed(&self) -> Result<X509Certificate<'_>> {
         let leaf = self.key.cert.first().context("there is no certificate")?;
         Ok(X509Certificate::from_der(leaf).context("the certificate cannot be read")?.1)
+    }
+
+    /// Whether the certificate is still valid then, and does not go on for ever.
+    fn lasts_beyond(&self, then: OffsetDateTime) -> bool {
+        let leaf = self.key.cert.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        leaf.is_some_and(|(_, leaf)| {
+            let end = leaf.validity().not_after.to_datetime();
+            end > then && end <= then + VALID
+        })
     }
 
     /// For rustls.
@@ -121,6 +146,17 @@ mod tests {
         assert_eq!(first.key.cert, again.key.cert, "a restart shows the same certificate");
         let renamed = Identity::self_signed("other.test", directory.path()).expect("made anew");
         assert_ne!(first.key.cert, renamed.key.cert, "another name needs another certificate");
+        let now = OffsetDateTime::now_utc();
+        let at = |days: i64| Identity::self_signed_at("other.test", directory.path(), now + Duration::days(days)).expect("made or read");
+        assert_eq!(at(300).key.cert, renamed.key.cert, "it lasts a year");
+        let renewed = at(340);
+        assert_ne!(renewed.key.cert, renamed.key.cert, "it does not wait for its last day");
+        let key = |identity: &Identity| {
+            let (_, leaf) = X509Certificate::from_der(&identity.key.cert[0]).expect("a certificate");
+            (leaf.public_key().raw.to_vec(), leaf.validity().not_after.to_datetime())
+        };
+        assert_eq!(key(&renewed).0, key(&renamed).0, "the key stays");
+        assert!(key(&renewed).1 <= now + Duration::days(340) + VALID);
         fs::write(directory.path().join("self-signed.key"), "broken").expect("written");
         assert!(Identity::self_signed("other.test", directory.path()).is_ok(), "a broken key is replaced");
     }

@@ -44,6 +44,8 @@ impl ServerTls {
             let mut config = builder.with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
+            // Our order of cipher suites, not that of a client that may be old or badly set.
+            config.ignore_client_order = true;
             Ok(TlsAcceptor::from(Arc::new(config)))
         };
         Ok(Self {
@@ -146,5 +148,74 @@ impl ClientCertVerifier for AnyClient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         super::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::provider;
+    use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, HandshakeKind};
+    use tokio_rustls::TlsConnector;
+
+    #[derive(Debug)]
+    struct Believer;
+
+    impl ServerCertVerifier for Believer {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    /// A client that keeps whatever it is given for a shorter handshake never gets one, neither from this listener nor from another.
+    #[tokio::test]
+    async fn no_handshake_is_cut_short_by_an_earlier_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let identity = Identity::self_signed("mx.test", directory.path()).expect("made");
+        let listeners = [1, 2].map(|_| ServerTls::new(std::slice::from_ref(&identity)).expect("TLS"));
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let config = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).expect("a version");
+            let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Believer)).with_no_client_auth();
+            let connector = TlsConnector::from(Arc::new(config));
+            for listener in [&listeners[0], &listeners[0], &listeners[1]] {
+                let (ours, theirs) = tokio::io::duplex(64 * 1024);
+                let name = ServerName::try_from("mx.test").expect("a name");
+                let (client, server) = tokio::join!(connector.connect(name, theirs), listener.accept(ours, ClientCertificate::Ignore));
+                let (stream, _) = server.expect("a handshake");
+                let kinds = (client.expect("a handshake").get_ref().1.handshake_kind(), stream.get_ref().1.handshake_kind());
+                assert!(matches!(kinds, (_, Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest))), "{kinds:?}");
+            }
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct ClientConfig {
     pub protocol: Protocol,
     /// How TLS is used.
     pub tls: TlsUse,
+    /// Whether to authenticate before the first message (RFC 4954). The password is told to nobody who has not proved who it is.
+    pub login: bool,
     /// How long to wait for each answer.
     pub timeouts: Timeouts,
 }

@@ -30,6 +30,8 @@ pub struct Extensions {
     pub requiretls: bool,
     /// LIMITS (RFC 9422), when offered.
     pub limits: Option<Limits>,
+    /// SASL mechanisms that AUTH names (RFC 4954, 3), in upper case; none when it is not offered.
+    pub auth: Vec<String>,
 }
 
 /// What LIMITS said; `None` where it said nothing, or nothing that is a number.
@@ -72,6 +74,7 @@ impl Extensions {
             "DSN" => self.dsn = true,
             "REQUIRETLS" => self.requiretls = true,
             "LIMITS" => self.limits = Some(Limits::parse(parameters)),
+            "AUTH" => self.auth = parameters.map(str::to_ascii_uppercase).collect(),
             _ => {}
         }
     }
@@ -120,6 +123,7 @@ mod tests {
             "DSN",
             "REQUIRETLS",
             "LIMITS RCPTMAX=20 mailmax=5 RCPTDOMAINMAX=1 OTHER=x",
+            "auth PLAIN scram-sha-256",
         ]);
         let limits = Limits { mail_max: Some(5), rcpt_max: Some(20), rcpt_domain_max: Some(1) };
         let all = Extensions {
@@ -134,6 +138,7 @@ mod tests {
             dsn: true,
             requiretls: true,
             limits: Some(limits),
+            auth: vec!["PLAIN".to_owned(), "SCRAM-SHA-256".to_owned()],
         };
         assert_eq!(found, all);
     }

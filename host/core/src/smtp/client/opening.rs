@@ -40,7 +40,7 @@ impl State {
     }
 
     /// QUIT, and then no more than the courtesy of waiting for its reply.
-    fn leave(cause: Cause, timeouts: &Timeouts, effects: &mut Vec<Effect>) -> Self {
+    pub(super) fn leave(cause: Cause, timeouts: &Timeouts, effects: &mut Vec<Effect>) -> Self {
         effects.extend([Effect::Send(QUIT.to_vec()), Effect::Failed(cause), Effect::Wait(timeouts.quit)]);
         Self::Leaving
     }
@@ -87,11 +87,14 @@ impl State {
                 Self::StartTls(line)
             }
             TlsUse::Required | TlsUse::Implicit if line.in_clear() => Self::leave(Cause::TlsNotOffered, &config.timeouts, effects),
-            _ => {
-                effects.push(Effect::Ready { channel: Box::new(line.channel.clone()), extensions: extensions.clone() });
-                Self::Ready { peer: Peer { line, extensions }, reset: false }
-            }
+            _ if config.login => Self::log_in(Peer { line, extensions }, &config.timeouts, effects),
+            _ => Self::ready(Peer { line, extensions }, effects),
         }
+    }
+
+    pub(super) fn ready(peer: Peer, effects: &mut Vec<Effect>) -> Self {
+        effects.push(Effect::Ready { channel: Box::new(peer.line.channel.clone()), extensions: peer.extensions.clone() });
+        Self::Ready { peer, reset: false }
     }
 
     /// The line ends here: "The client MUST discard any knowledge obtained from the server [...] which was not obtained from the TLS

@@ -6,6 +6,7 @@ use crate::mail::{BodyKind, Domain, Mailbox};
 use crate::report::EnhancedStatus;
 
 mod extensions;
+mod login;
 
 const GREETING: &str = "220 mx.test";
 const PLAIN_OFFER: &str = "250-mx.test\r\n250 PIPELINING";
@@ -56,7 +57,11 @@ impl Dialog {
     }
 
     fn open_with(protocol: Protocol, tls: TlsUse) -> Self {
-        let config = ClientConfig { hello: Domain::parse("us.test").expect("valid"), protocol, tls, timeouts: Timeouts::default() };
+        let hello = Domain::parse("us.test").expect("valid");
+        Self::open_as(ClientConfig { hello, protocol, tls, login: false, timeouts: Timeouts::default() })
+    }
+
+    fn open_as(config: ClientConfig) -> Self {
         let mut effects = Vec::new();
         let session = Some(ClientSession::open(config, &mut effects));
         let mut dialog = Self { session, sent: String::new(), waits: Vec::new(), effects: Vec::new() };
@@ -518,10 +523,16 @@ fn a_message_over_the_offered_size_is_not_even_tried() {
     assert!(dialog.sent().starts_with("MAIL FROM:<a@us.test> SIZE=1000\r\n"));
 }
 
+/// RFC 6152, 3: never "under any circumstances"; and what is ASCII needs nothing.
 #[test]
-fn eight_bit_octets_go_without_the_parameter_when_it_is_not_offered() {
+fn eight_bit_content_is_not_for_a_peer_without_the_extension() {
     let mut dialog = Dialog::ready(STEPWISE);
     dialog.transmit(Outgoing { body: BodyKind::EightBit, ..outgoing(&["b@x.test"]) });
+    assert_eq!(dialog.sent(), "");
+    let cause = Cause::ExtensionMissing("8BITMIME".to_owned());
+    assert_eq!(cause.status(true).to_string(), "5.6.3");
+    assert_eq!(*only_cause(&dialog.report()), cause);
+    dialog.transmit(outgoing(&["b@x.test"]));
     assert_eq!(dialog.sent(), "MAIL FROM:<a@us.test>\r\n");
 }
 

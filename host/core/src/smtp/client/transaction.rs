@@ -7,7 +7,7 @@ use super::config::{Protocol, Timeouts};
 use super::extensions::Extensions;
 use crate::mail::dsn::{self, DsnRequest};
 use crate::mail::{BodyKind, Mailbox, ReversePath};
-use crate::report::{Cause, EnhancedStatus, REQUIRETLS, Reply};
+use crate::report::{Cause, EIGHT_BIT_MIME, EnhancedStatus, REQUIRETLS, Reply};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Outgoing {
     pub require_tls: RequireTls,
     /// What the sender asked to be told; goes with it where the peer has DSN.
     pub dsn: DsnRequest,
+    /// Whether the peer is only asked if it would take mail for the recipients: no content is sent, and a 250 to RCPT is the result.
+    pub probe: bool,
 }
 
 /// Whether a message is handed over with the wish that every later hop uses TLS (RFC 8689).
@@ -85,6 +87,8 @@ pub(super) enum Outlet {
     Data,
     /// BDAT (RFC 3030). Only with PIPELINING: a reply to each chunk is not waited for.
     Chunks,
+    /// Not at all.
+    Nothing,
 }
 
 /// What comes next.
@@ -124,7 +128,11 @@ impl Transaction {
     /// A transaction to which there is no [`obstacle`]. `reset` says that the peer is still within an earlier one.
     pub(super) fn new(outgoing: Outgoing, extensions: Extensions, protocol: Protocol, reset: bool) -> Self {
         let recipients = outgoing.recipients.len();
-        let outlet = if extensions.chunking && extensions.pipelining { Outlet::Chunks } else { Outlet::Data };
+        let outlet = match outgoing.probe {
+            true => Outlet::Nothing,
+            false if extensions.chunking && extensions.pipelining => Outlet::Chunks,
+            false => Outlet::Data,
+        };
         let mut steps = VecDeque::new();
         steps.extend(reset.then_some(Step::Reset));
         steps.push_back(Step::Mail);
@@ -169,8 +177,7 @@ impl Transaction {
         if self.extensions.size {
             command.push_str(&format!(" SIZE={}", self.outgoing.octets));
         }
-        // Without the extension the octets go as they are: nearly every peer passes them on, and a conversion would break signatures.
-        if self.extensions.eight_bit_mime && self.outgoing.body == BodyKind::EightBit {
+        if self.extensions.eight_bit_mime && (self.outgoing.body == BodyKind::EightBit || needs_utf8(&self.outgoing)) {
             command.push_str(" BODY=8BITMIME");
         }
         if needs_utf8(&self.outgoing) {
@@ -295,6 +302,8 @@ impl Transaction {
     fn advance(&mut self) -> Next {
         if self.ended && self.steps.is_empty() {
             Next::Over { within_transaction: self.broken_off }
+        } else if self.outlet == Outlet::Nothing && self.steps.is_empty() {
+            Next::Over { within_transaction: true }
         } else if self.outlet == Outlet::Chunks && self.steps.is_empty() && !self.transmitted {
             if self.is_wanted() { Next::Content } else { Next::Over { within_transaction: true } }
         } else if self.extensions.pipelining {
@@ -308,12 +317,17 @@ impl Transaction {
 
     fn recipient_answered(&mut self, index: usize, reply: Reply, in_clear: bool) -> Result<(), Cause> {
         let accepted_before = self.results.iter().take(index).any(Option::is_none);
-        let refused = match refusal(reply, in_clear) {
+        let refused = match refusal(reply.clone(), in_clear) {
             // RFC 5321, 4.5.3.1.10: "Clients SHOULD treat a 552 code in this case as a temporary, rather than permanent, failure"
             Some(Cause::Rejected(reply)) if accepted_before && is_too_many_recipients(&reply) => Cause::Deferred(reply),
             Some(desynchronised @ Cause::Protocol(_)) => return Err(desynchronised),
             Some(cause) => cause,
-            None => return Ok(()),
+            None => {
+                if let (Outlet::Nothing, Some(open)) = (self.outlet, self.results.get_mut(index)) {
+                    *open = Some(Ok(reply));
+                }
+                return Ok(());
+            }
         };
         if let Some(open @ None) = self.results.get_mut(index) {
             *open = Some(Err(refused));
@@ -401,6 +415,11 @@ pub(super) fn obstacle(outgoing: &Outgoing, extensions: &Extensions) -> Option<C
     // RFC 6531, 3.2: without the extension a client "MUST NOT transmit an internationalized email address".
     if needs_utf8(outgoing) && !extensions.smtputf8 {
         return Some(Cause::ExtensionMissing("SMTPUTF8".to_owned()));
+    }
+    // RFC 6152, 3: what is beyond ASCII is converted or returned, never sent to a peer without the extension. It is returned: a conversion
+    // would break the signatures of whoever wrote it.
+    if outgoing.body == BodyKind::EightBit && !extensions.eight_bit_mime {
+        return Some(Cause::ExtensionMissing(EIGHT_BIT_MIME.to_owned()));
     }
     if outgoing.require_tls == RequireTls::Must && !extensions.requiretls {
         return Some(Cause::ExtensionMissing(REQUIRETLS.to_owned()));

@@ -134,7 +134,7 @@ pub(super) struct Sink {
 impl Sink {
     fn new(outlet: Outlet) -> Self {
         match outlet {
-            Outlet::Data => Self { encoder: Encoder::new(), held: None },
+            Outlet::Data | Outlet::Nothing => Self { encoder: Encoder::new(), held: None },
             Outlet::Chunks => Self { encoder: Encoder::for_chunks(), held: Some(Vec::new()) },
         }
     }

@@ -64,8 +64,7 @@ impl Session {
         chunk.left = chunk.left.saturating_sub(length as u64);
         self.lines.push(rest);
         if let Fate::Taken(message) = &mut chunk.fate {
-            let (transaction, content) = message.as_mut();
-            content.take_chunk(part, transaction, effects);
+            message.1.take_chunk(part, effects);
         }
         if chunk.is_whole() { self.end_chunk(chunk, effects) } else { State::Chunk(chunk) }
     }

@@ -9,41 +9,48 @@ use crate::report::Reply;
 use crate::ruling::{Question, Ruling};
 use crate::smtp::content::Decoder;
 
+/// The policies ruled on a whole message, and let it be taken. Only [`Session::judged`] makes one, and a message from a client cannot be
+/// written down without, so a policy that is skipped does not compile.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Judged(());
+
 /// Content that is coming in.
 #[derive(Debug)]
 pub(super) struct Content {
     decoder: Decoder,
     header: HeaderWatch,
+    beyond_ascii: bool,
 }
 
 impl Content {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { decoder: Decoder::new(limits.line_octets_max, limits.message_octets_max), header: HeaderWatch::default() }
+        let decoder = Decoder::new(limits.line_octets_max, limits.message_octets_max);
+        Self { decoder, header: HeaderWatch::default(), beyond_ascii: false }
     }
 
     /// Takes octets of a chunk.
-    pub(super) fn take_chunk(&mut self, octets: &[u8], transaction: &mut Transaction, effects: &mut Vec<Effect>) {
+    pub(super) fn take_chunk(&mut self, octets: &[u8], effects: &mut Vec<Effect>) {
         let mut decoded = Vec::new();
         self.decoder.chunk(octets, &mut decoded);
-        self.keep(decoded, transaction, effects);
+        self.keep(decoded, effects);
     }
 
     /// The last chunk has come in.
     pub(super) fn finish_chunks(&mut self, effects: &mut Vec<Effect>) {
         let mut decoded = Vec::new();
         self.decoder.finish(&mut decoded);
-        self.header.watch(&decoded);
-        if !decoded.is_empty() && self.decoder.flaw().is_none() {
-            effects.push(Effect::Store(decoded));
-        }
+        self.keep(decoded, effects);
     }
 
-    /// Has decoded octets watched and stored. What is not ASCII travels as 8BITMIME, whatever MAIL said of it (RFC 6152, 3).
-    fn keep(&mut self, decoded: Vec<u8>, transaction: &mut Transaction, effects: &mut Vec<Effect>) {
+    /// What the content is made of, whatever MAIL said of it (RFC 6152, 3): only what is beyond ASCII needs a peer with 8BITMIME.
+    fn body_kind(&self) -> BodyKind {
+        if self.beyond_ascii { BodyKind::EightBit } else { BodyKind::SevenBit }
+    }
+
+    /// Has decoded octets watched and stored.
+    fn keep(&mut self, decoded: Vec<u8>, effects: &mut Vec<Effect>) {
         self.header.watch(&decoded);
-        if !decoded.is_ascii() {
-            transaction.envelope.body = BodyKind::EightBit;
-        }
+        self.beyond_ascii |= !decoded.is_ascii();
         if !decoded.is_empty() && self.decoder.flaw().is_none() {
             effects.push(Effect::Store(decoded));
         }
@@ -129,14 +136,14 @@ impl Session {
     /// Takes octets of content; what is behind its end is kept for the next command.
     pub(super) fn take_content(
         &mut self,
-        mut transaction: Transaction,
+        transaction: Transaction,
         mut content: Content,
         octets: &[u8],
         effects: &mut Vec<Effect>,
     ) -> State {
         let mut decoded = Vec::new();
         let result = content.decoder.decode(octets, &mut decoded);
-        content.keep(decoded, &mut transaction, effects);
+        content.keep(decoded, effects);
         if !result.ended {
             return State::Content(transaction, content);
         }
@@ -147,8 +154,9 @@ impl Session {
     }
 
     /// The content is there: it is refused for what it is, or the policies are asked.
-    pub(super) fn end_content(&mut self, transaction: Transaction, content: &Content, effects: &mut Vec<Effect>) -> State {
+    pub(super) fn end_content(&mut self, mut transaction: Transaction, content: &Content, effects: &mut Vec<Effect>) -> State {
         self.idle_commands = 0;
+        transaction.envelope.body = content.body_kind();
         match self.refusal_of(&transaction, content) {
             Some(reply) => {
                 let state = Self::reset(effects);
@@ -192,7 +200,7 @@ impl Session {
             Some(Mark::Quarantine(reason)) => Disposition::Quarantine(reason),
             None => Disposition::Deliver,
         };
-        effects.push(Effect::Commit { envelope, disposition });
+        effects.push(Effect::Commit { envelope, disposition, judged: Judged(()) });
         State::Storing
     }
 

@@ -112,7 +112,7 @@ impl Host {
                 }
                 Effect::Store(octets) => self.content.extend(octets),
                 Effect::Discard => self.content.clear(),
-                Effect::Commit { envelope, disposition } => {
+                Effect::Commit { envelope, disposition, .. } => {
                     let result = self.storage.map(|()| QueueId::new(1, 1));
                     if result.is_ok() {
                         self.stored.push((envelope, disposition, std::mem::take(&mut self.content)));
