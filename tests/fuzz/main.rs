@@ -66,6 +66,38 @@ fn s12_configuration() {
     run("configuration", targets::configuration);
 }
 
+/// S2, S4: written at once, octet by octet, and split at each offset, the same is said and the same is taken, and none of it is forged.
+#[test]
+fn s2_s4_it_does_not_matter_where_octets_are_cut() {
+    let (mut cases, mut splits) = (0, 0);
+    for (name, wire) in mutate::borders() {
+        cases += 1;
+        splits += targets::cut_everywhere(name, &wire);
+    }
+    println!("cut everywhere: {cases} cases, {splits} splits");
+    assert!(cases > 300, "{cases}");
+}
+
+#[test]
+fn s12_chunks() {
+    run("chunks", targets::chunks);
+}
+
+#[test]
+fn s12_views_of_messages() {
+    run("views of messages", targets::views);
+}
+
+#[test]
+fn s12_edits() {
+    run("edits", targets::edits);
+}
+
+#[test]
+fn s12_spool_records() {
+    run("spool records", targets::spool_records);
+}
+
 /// The targets can fail: a server that took a bare LF for a line end would be found out.
 #[test]
 fn the_judge_of_the_wire_can_say_no() {

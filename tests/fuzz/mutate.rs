@@ -46,12 +46,35 @@ const PIECES: &[&[u8]] = &[
 
 #[derive(Deserialize)]
 struct Case {
+    id: String,
+    setup: String,
     send: Vec<String>,
 }
 
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| serde_json::from_str(include_str!("../cases/smtp.json")).expect("valid"));
+
+fn octets(text: &str) -> Vec<u8> {
+    text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok()).collect()
+}
+
+/// Name and whole wire of the cases about where messages, chunks, commands and the clear end, without those that are long.
+pub(crate) fn borders() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let about = |case: &&Case| ["smuggle-", "eod-", "bdat-", "pipe-", "starttls-"].iter().any(|kind| case.id.starts_with(kind));
+    let short = |case: &&Case| !case.setup.starts_with("tls") && !case.send.iter().any(|step| step.contains("{{") || step == "<TLS>");
+    CASES.iter().filter(about).filter(short).map(|case| {
+        let prelude = ["EHLO probe.test\r\n", "MAIL FROM:<a@probe.test>\r\n", "RCPT TO:<user@example.test>\r\n", "DATA\r\n"];
+        let length = match case.setup.as_str() {
+            "ehlo" => 1,
+            "mail+rcpt" => 3,
+            "data" | "data+headers" => 4,
+            _ => 0,
+        };
+        (case.id.as_str(), octets(&format!("{}{}", prelude[..length].concat(), case.send.concat())))
+    })
+}
+
 static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("../cases/smtp.json")).expect("valid");
-    let octets = |text: &str| text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok()).collect();
+    let cases = &*CASES;
     let wire = cases.iter().map(|case| octets(&format!("EHLO a.test\r\n{}", case.send.concat())));
     let replies = [
         "220 mx.test\r\n250-mx.test\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 SIZE 1000\r\n",

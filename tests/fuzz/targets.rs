@@ -1,7 +1,11 @@
 //! What must hold whatever comes in. None may panic; beyond that each says what it checks.
 
 use crate::mutate::Mutator;
+use bytes::Bytes;
+use jiff::Timestamp;
 use secmx::config::Config;
+use secmx::spool::tables::{Survives, Table, Tables, Write};
+use secmx::spool::{MemorySpool, MemoryTables, Spool};
 use secmx_core::channel::Level;
 use secmx_core::channel::{Channel, Requirement, Tls, TlsUse, TlsVersion};
 use secmx_core::mail::dsn::OriginalRecipient;
@@ -110,12 +114,31 @@ pub(crate) fn server_session(input: &[u8], mutator: &mut Mutator) {
     }
 }
 
+/// Gives how often it was cut.
+pub(crate) fn cut_everywhere(name: &str, wire: &[u8]) -> usize {
+    let whole = serve(&[wire]);
+    let octets: Vec<&[u8]> = wire.chunks(1).collect();
+    assert_eq!(whole, serve(&octets), "{name}, octet by octet");
+    for at in 1..wire.len() {
+        assert_eq!(whole, serve(&[&wire[..at], &wire[at..]]), "{name}, cut at {at}");
+    }
+    for (_, content) in &whole.taken {
+        assert!(is_lines(content), "{name}");
+    }
+    wire.len()
+}
+
 /// L2-4: whatever a peer says, nothing but EHLO, STARTTLS and QUIT leaves before TLS; and the content that leaves is ended once.
 pub(crate) fn client_session(input: &[u8], mutator: &mut Mutator) {
     let tls = Tls { version: TlsVersion::V13, cipher: String::new(), group: String::new(), server_name: None, peer: None, doubt: None };
     let use_of_tls = [TlsUse::Required, TlsUse::Without][mutator.below(2)];
-    let config =
-        ClientConfig { hello: domain("us.test"), protocol: Protocol::Smtp, tls: use_of_tls, timeouts: client::Timeouts::default() };
+    let config = ClientConfig {
+        hello: domain("us.test"),
+        protocol: Protocol::Smtp,
+        tls: use_of_tls,
+        login: false,
+        timeouts: client::Timeouts::default(),
+    };
     let (mut effects, mut clear, mut secured, mut transmitted) = (Vec::new(), Vec::new(), false, false);
     let mut session = ClientSession::open(config, &mut effects);
     let content = &input[..input.len().min(64)];
@@ -231,4 +254,59 @@ pub(crate) fn configuration(input: &[u8], _: &mut Mutator) {
         assert!(!findings.is_empty());
         assert!(findings.iter().all(|finding| finding.to_string().starts_with("fuzz.toml")), "{findings:?}");
     }
+}
+
+/// RFC 3030: however content is cut into chunks, it is the content that is taken, and nothing in it is obeyed.
+pub(crate) fn chunks(input: &[u8], mutator: &mut Mutator) {
+    let mut wire = b"EHLO a.test\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.test>\r\n".to_vec();
+    for segment in mutator.segments(input) {
+        wire.extend_from_slice(&[format!("BDAT {}\r\n", segment.len()).as_bytes(), segment].concat());
+    }
+    wire.extend_from_slice(b"BDAT 0 LAST\r\n");
+    let heard = serve(&mutator.segments(&wire));
+    let (mut decoder, mut decoded) = (Decoder::new(10_000, 1 << 20), Vec::new());
+    decoder.chunk(input, &mut decoded);
+    decoder.finish(&mut decoded);
+    match heard.taken.as_slice() {
+        [] => {}
+        [(to, content)] => assert!(to == "a@example.test" && *content == decoded && decoder.flaw().is_none()),
+        more => panic!("{} messages", more.len()),
+    }
+}
+
+/// A message as policies see it: bounded, whatever it is made of.
+pub(crate) fn views(input: &[u8], _: &mut Mutator) {
+    let (parts, _) = secmx_policy::reach::view(input);
+    assert!(parts <= 10_000, "{parts}");
+}
+
+/// An edit that is let through cannot end its line, or its header.
+pub(crate) fn edits(input: &[u8], mutator: &mut Mutator) {
+    let text = String::from_utf8_lossy(input).into_owned();
+    let at = (0..=mutator.below(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (name, value) = text.split_at(at);
+    if let Some((name, value)) = secmx_policy::reach::edit(name, value) {
+        assert!(!name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':'), "{name:?}");
+        assert!(!value.contains(['\r', '\n', '\0']), "{value:?}");
+    }
+}
+
+/// Durability rule 2: a record that is not what was written is set aside, never delivered, and never takes the spool down.
+pub(crate) fn spool_records(input: &[u8], mutator: &mut Mutator) {
+    let tables = MemoryTables::default();
+    let key = |number: usize| [vec![0, 0, 1, 2, 3, 4, 5, u8::try_from(number % 4).unwrap_or(0)], vec![0; 4]].concat();
+    let writes = mutator.segments(input).into_iter().take(20).enumerate().map(|(number, segment)| {
+        let table = Table::ALL[mutator.below(Table::ALL.len())];
+        let key = if table == Table::Messages { key(number)[..8].to_vec() } else { key(number) };
+        Write { table, key, value: Some(segment.to_vec()) }
+    });
+    tables.commit(writes.collect(), Survives::Process).expect("memory takes all");
+    let opened = MemorySpool::open(&tables).expect("what cannot be read is set aside");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let claimed = opened.spool.claim(Timestamp::MAX, 100, std::time::Duration::ZERO, &|_| 100).await.expect("it goes on");
+        assert!(claimed.is_empty(), "{claimed:?}");
+        let body: Result<Bytes, _> = opened.spool.body(QueueId::from_bits(0), 0, 10).await;
+        assert!(body.is_err());
+    });
 }

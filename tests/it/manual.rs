@@ -22,6 +22,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[send.sos]", "send", "SecureOnly"),
     ("[send.mta_sts]", "send", "MtaSts"),
     ("[[send.rule]]", "rule", "Rule"),
+    ("[[send.login]]", "login", "Login"),
     ("[queue]", "queue", "Queue"),
     ("[queue.per_destination]", "queue", "PerDestination"),
     ("[policies]", "policy", "Policies"),
