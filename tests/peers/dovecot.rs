@@ -57,18 +57,17 @@ impl Dovecot {
         Ok(dovecot)
     }
 
-    /// The messages of one user once there are `count`. Errors after `patience`.
-    pub(crate) fn mailbox_when(&self, user: &str, count: usize, patience: Duration) -> Result<Vec<Vec<u8>>> {
+    /// Returns once a message of one user is as wanted. Errors after `patience`.
+    pub(crate) fn message_when(&self, user: &str, patience: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<()> {
         let end = Instant::now() + patience;
         loop {
             let new = self.directory.path().join("mail").join(user).join("new");
-            let found: Vec<Vec<u8>> =
-                fs::read_dir(new).into_iter().flatten().flatten().filter_map(|file| fs::read(file.path()).ok()).collect();
-            if found.len() >= count {
-                return Ok(found);
+            let files = fs::read_dir(new).into_iter().flatten().flatten();
+            if files.filter_map(|file| fs::read(file.path()).ok()).any(|octets| wanted(&octets)) {
+                return Ok(());
             }
             if Instant::now() > end {
-                bail!("{user} has {} of {count} messages after {patience:?}; log:\n{}", found.len(), self.log());
+                bail!("{user} has no such message after {patience:?}; log:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -7,11 +7,15 @@ mod clients;
 mod crash;
 mod dane;
 mod dovecot;
+mod exim;
 mod inject;
+mod load;
 mod mail;
 mod pebble;
+mod matrix;
 mod power;
 mod signer;
+mod tools;
 
 use anyhow::{Context, Result, ensure};
 use secmx_lab::ca::Authority;
@@ -78,6 +82,17 @@ fn swaks(server: SocketAddr, from: &str, to: &str, subject: &str, more: &[&str])
         .args(more)
         .output()
         .context("cannot run swaks")
+}
+
+/// Sends a file with swaks, as it is.
+fn swaks_file(server: SocketAddr, file: &Path, secure: bool) -> Result<()> {
+    let mut command = Command::new("swaks");
+    command.args(["--server", &server.ip().to_string(), "--port", &server.port().to_string(), "--timeout", "60"]);
+    command.args(["--from", "ana@agency.test", "--to", "bo@agency.test", "--helo", "client.test", "--suppress-data"]);
+    command.args(if secure { &["--tls"][..] } else { &[] }).arg("--data").arg(format!("@{}", file.display()));
+    let output = command.output().context("cannot run swaks")?;
+    ensure!(output.status.success(), "{}", text(&output));
+    Ok(())
 }
 
 fn text(output: &Output) -> String {

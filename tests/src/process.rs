@@ -95,6 +95,11 @@ impl Process {
         address.and_then(|address| address.parse().ok()).with_context(|| format!("no listener {name} in {ready}"))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no warning, no goodbye.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
@@ -129,8 +134,11 @@ impl Drop for Process {
     }
 }
 
-/// The binary that this build made. It lies beside the directory of the test's own executable.
+/// The binary that this build made, or the one that `SECMX_BINARY` names with its whole path. It lies beside the directory of the test's own executable.
 pub fn binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("SECMX_BINARY") {
+        return Ok(named.into());
+    }
     let test = std::env::current_exe()?;
     let profile = test.parent().and_then(Path::parent).context("a test lies in target/PROFILE/deps")?;
     let binary = profile.join("secmx");

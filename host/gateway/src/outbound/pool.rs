@@ -1,6 +1,6 @@
 //! Connections that are open and have nothing to do: the next message to the same place, on the same terms, takes one.
 //!
-//! A place is an address, the name it was called by, how TLS was asked for, what the channel had to meet, and the mail domain; a connection
+//! A place is an address, the name it was called by, how TLS was asked for, what the channel had to meet, the mail domain, and the way there; a connection
 //! that was good enough for less, or was made under another configuration, is not taken (L1-4, invariant 7). What the channel is worth is
 //! judged anew for each message all the same: only [`Requirement::admit`] makes a `Cleared` (invariant 3).
 
@@ -9,6 +9,7 @@ use crate::generation::Generation;
 use crate::stream::Stream;
 use secmx_core::channel::{Channel, Requirement, TlsUse};
 use secmx_core::mail::MailDomain;
+use secmx_core::queue::Via;
 use secmx_core::secmx::dane::Tlsa;
 use secmx_core::secmx::exchanger::{ExchangerName, Voucher};
 use secmx_core::smtp::client::ClientSession;
