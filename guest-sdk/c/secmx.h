@@ -37,6 +37,8 @@ secmx_text secmx_from(const char *text);
 /* As printf. A text is written with %.*s and SECMX_ARG. */
 secmx_text secmx_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define SECMX_ARG(text) (int)(text).len, (const char *)(text).ptr
+/* Whether it is in there, with letters of ASCII taken as equal in both cases. */
+bool secmx_has(secmx_text text, const char *other);
 /* Compare octets. */
 bool secmx_is(secmx_text text, const char *other);
 bool secmx_starts(secmx_text text, const char *other);

@@ -32,16 +32,28 @@ pub(crate) fn source(policy: &str, language: Language) -> PathBuf {
     language.source(&folder(policy)).unwrap_or_else(|| panic!("{policy} is not written in {language}"))
 }
 
+/// Where the tools are that `secmx-guest-build install` brought.
+pub(crate) fn tools() -> PathBuf {
+    root().join("target/guests/tools")
+}
+
+/// The tools.
+pub(crate) fn toolbox() -> Toolbox {
+    Toolbox::new([tools()])
+}
+
 /// Builds a policy, or takes the last build when nothing changed. `None` when a tool is missing, which is said.
 pub(crate) fn guest(policy: &'static str, language: Language) -> Option<Guest> {
     let guests = root().join("target/guests");
-    let toolbox = Toolbox::new(guests.join("tools"));
+    let toolbox = toolbox();
     if let Some(missing) = toolbox.missing(language).first().filter(|_| language != Language::Rust) {
         println!("skipped: {missing}");
         return None;
     }
-    let (source, work) = (source(policy, language), guests.join(policy).join(language.word()));
-    let (kept, mark, inputs) = (work.join("tested.wasm"), work.join("tested.sha256"), inputs(&folder(policy)));
+    // Policies in Rust share a folder, so that what they stand on is compiled once.
+    let work = if language == Language::Rust { guests.join("rust") } else { guests.join(policy).join(language.word()) };
+    let (source, kept) = (source(policy, language), guests.join(policy).join(language.word()));
+    let (kept, mark, inputs) = (kept.join("tested.wasm"), kept.join("tested.sha256"), inputs(&folder(policy)));
     if let (Ok(component), Ok(known)) = (fs::read(&kept), fs::read_to_string(&mark))
         && known == inputs
     {
@@ -50,8 +62,23 @@ pub(crate) fn guest(policy: &'static str, language: Language) -> Option<Guest> {
     let manifest = Manifest::read(&folder(policy)).unwrap_or_else(|error| panic!("{error}"));
     let job = Job { source: &source, language, interfaces: &manifest.interfaces, toolbox: &toolbox, work: &work };
     let component = build(&job).unwrap_or_else(|error| panic!("{policy} in {language}: {error}"));
-    fs::write(&kept, &component).and_then(|()| fs::write(&mark, &inputs)).expect("the build folder can be written");
+    let made = fs::create_dir_all(kept.parent().expect("a folder"));
+    made.and_then(|()| fs::write(&kept, &component)).and_then(|()| fs::write(&mark, &inputs)).expect("the build folder can be written");
     Some(Guest { policy, language, component })
+}
+
+/// A section of `guest-sdk/README.md` between two comments, of which the first begins so: compared, or under `SECMX_WRITE_DOCS` written.
+pub(crate) fn section_of_readme(begin: &str, section: &str) {
+    let path = root().join("guest-sdk/README.md");
+    let text = fs::read_to_string(&path).expect("readable");
+    let begin = format!("<!-- {begin} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("README.md has no {begin}"));
+    let (known, after) = rest.split_once("<!-- end -->\n").expect("the section has an end");
+    if std::env::var_os("SECMX_WRITE_DOCS").is_some() {
+        fs::write(&path, format!("{before}{begin}{section}<!-- end -->\n{after}")).expect("writable");
+    } else {
+        assert_eq!(known, section, "the section is not what the sources say: run with SECMX_WRITE_DOCS=1");
+    }
 }
 
 /// Makes the next build a whole one.

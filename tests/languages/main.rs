@@ -6,6 +6,7 @@
 
 mod case;
 mod guests;
+mod journey;
 mod table;
 mod transcript;
 
@@ -35,6 +36,11 @@ async fn python_conforms() {
 }
 
 #[tokio::test]
+async fn go_conforms() {
+    conforms(Language::Go).await;
+}
+
+#[tokio::test]
 async fn c_conforms() {
     conforms(Language::C).await;
 }
@@ -53,6 +59,17 @@ fn the_examples_are_short_and_in_the_script() {
             assert_eq!(wide, None, "{}", source.display());
         }
     }
+}
+
+/// `guest-sdk/README.md` shows the shortest example in every language, one below the other. `SECMX_WRITE_DOCS=1` writes it anew.
+#[test]
+fn the_readme_shows_by_domain_in_every_language() {
+    let mut shown = String::new();
+    for (language, title) in Language::ALL.into_iter().zip(["Rust", "JavaScript", "TypeScript", "Python", "Go", "C"]) {
+        let text = std::fs::read_to_string(guests::source("by-domain", language)).expect("readable");
+        let _ = writeln!(shown, "<details><summary>{title}</summary>\n\n```{}\n{text}```\n\n</details>", language.word());
+    }
+    guests::section_of_readme("by-domain: SECMX_WRITE_DOCS=1 cargo test -p secmx-tests --test languages readme", &shown);
 }
 
 /// Builds all policies in one language and runs the script.

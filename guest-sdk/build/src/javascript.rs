@@ -5,7 +5,8 @@ use crate::toolbox::run;
 use crate::{BuildError, Interface, Job, Language, empty, folder, read, stage, world, write};
 use std::path::{Path, PathBuf};
 
-const SDK: [(&str, &str); 5] = [
+/// The SDK's own files.
+pub(crate) const SDK: [(&str, &str); 5] = [
     ("package.json", include_str!("../../js/package.json")),
     ("index.js", include_str!("../../js/index.js")),
     ("index.d.ts", include_str!("../../js/index.d.ts")),
@@ -65,7 +66,7 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
 fn strip(job: &Job<'_>, staged: &Path, name: &str, files: &[PathBuf]) -> Result<(), BuildError> {
     run(job.toolbox.command("tsc").args(TSC).arg(name).current_dir(staged))?;
     let mut node = job.toolbox.command("node");
-    node.args(["-e", STRIP]).arg(job.toolbox.node_modules().join("amaro")).args(files).current_dir(staged);
+    node.args(["-e", STRIP]).arg(job.toolbox.amaro().unwrap_or_else(|| "amaro".into())).args(files).current_dir(staged);
     run(&mut node).map(drop)
 }
 

@@ -15,13 +15,15 @@ pub enum Language {
     TypeScript,
     /// `policy.py`, CPython.
     Python,
+    /// `policy.go`, a package.
+    Go,
     /// `policy.c`, compiled by zig.
     C,
 }
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Rust, Self::JavaScript, Self::TypeScript, Self::Python, Self::C];
+    pub const ALL: [Self; 6] = [Self::Rust, Self::JavaScript, Self::TypeScript, Self::Python, Self::Go, Self::C];
 
     /// The word after `--lang`.
     pub fn word(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Language {
             Self::JavaScript => "js",
             Self::TypeScript => "ts",
             Self::Python => "python",
+            Self::Go => "go",
             Self::C => "c",
         }
     }
@@ -41,6 +44,7 @@ impl Language {
             Self::JavaScript => "js",
             Self::TypeScript => "ts",
             Self::Python => "py",
+            Self::Go => "go",
             Self::C => "c",
         }
     }

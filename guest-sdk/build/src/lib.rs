@@ -2,10 +2,12 @@
 //!
 //! The interface and the SDKs are embedded, so that nothing but a language's own tools is needed; where one is missing, the error names
 //! the command that installs it. What is ours to do is done here: the world of exactly the interfaces that the policy answers; the
-//! rest is the language's own tool.
+//! rest is the language's own tool; for C and Go also the component out of what the compiler leaves.
 
 mod c;
+mod component;
 mod error;
+mod go;
 mod javascript;
 mod language;
 mod manifest;
@@ -42,13 +44,28 @@ pub fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     if let [missing, ..] = &*job.toolbox.missing(job.language) {
         return Err(BuildError::Missing(missing.clone()));
     }
-    fs::create_dir_all(job.work).map_err(|error| BuildError::file(job.work, &error))?;
+    let work = fs::create_dir_all(job.work).and_then(|()| job.work.canonicalize()).map_err(|error| BuildError::file(job.work, &error))?;
+    let job = Job { work: &work, ..job.clone() };
     match job.language {
-        Language::Rust => rust::build(job),
-        Language::JavaScript | Language::TypeScript => javascript::build(job),
-        Language::Python => python::build(job),
-        Language::C => c::build(job),
+        Language::Rust => rust::build(&job),
+        Language::JavaScript | Language::TypeScript => javascript::build(&job),
+        Language::Python => python::build(&job),
+        Language::Go => go::build(&job),
+        Language::C => c::build(&job),
     }
+}
+
+/// The SDK of a language for a policy's own folder, where editors and unit tests look for it: paths and texts. A build takes what is
+/// embedded, whatever the folder has. None for Rust, whose policies name the SDK as a crate.
+pub fn sdk(language: Language) -> Vec<(PathBuf, &'static str)> {
+    let (place, files): (&str, Vec<_>) = match language {
+        Language::Rust => ("", Vec::new()),
+        Language::JavaScript | Language::TypeScript => ("sdk", javascript::SDK.into()),
+        Language::Python => ("secmx", python::SDK.into()),
+        Language::Go => ("sdk", go::SDK.into_iter().chain(go::GO).collect()),
+        Language::C => ("sdk", c::SDK.into_iter().chain(c::C).collect()),
+    };
+    files.into_iter().map(|(name, text)| (Path::new(place).join(name), text)).collect()
 }
 
 /// The folder that the source lies in.
@@ -78,13 +95,17 @@ fn empty(path: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(path).map_err(|error| BuildError::file(path, &error))
 }
 
-/// Copies the files that end so, with the folders below, but not what is hidden or built. Gives their paths below `from`.
+/// Tools that npm puts beside what a policy imports.
+const TOOLS: [&str; 5] = ["@andreiltd", "@typescript", "amaro", "componentize-qjs", "typescript"];
+
+/// Copies the files that end so, with the folders below, but not what is hidden, built or a tool. Gives their paths below `from`.
 fn stage(from: &Path, to: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, BuildError> {
     let mut files = Vec::new();
     let entries = fs::read_dir(from).map_err(|error| BuildError::file(from, &error))?;
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && !name.starts_with('.') && name != "target" {
+        let tool = from.ends_with("node_modules") && TOOLS.contains(&&*name);
+        if path.is_dir() && !name.starts_with('.') && name != "target" && !tool {
             let below = stage(&path, &to.join(&name), endings)?;
             files.extend(below.into_iter().map(|file| Path::new(&name).join(file)));
         } else if path.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {

@@ -9,7 +9,7 @@ use std::time::Instant;
 const USAGE: &str = "secmx-guest-build install [LANG…]                 puts the tools of these languages (default: all) into the toolbox
 secmx-guest-build build FOLDER [LANG [OUTPUT]]    builds FOLDER/policy.* as FOLDER/policy.toml says
 
-LANG is one of rust, js, ts, python, c. The toolbox and intermediate files are in target/guests, or where
+LANG is one of rust, js, ts, python, go, c. The toolbox and intermediate files are in target/guests, or where
 SECMX_GUESTS says.";
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn guests() -> PathBuf {
 
 /// A registry that is out of reach is said, and does not keep the other languages from being installed.
 fn install(words: &[&str]) -> Result<(), String> {
-    let toolbox = Toolbox::new(guests().join("tools"));
+    let toolbox = Toolbox::new([guests().join("tools")]);
     let mut languages = words.iter().map(|word| word.parse()).collect::<Result<Vec<Language>, _>>()?;
     if languages.is_empty() {
         languages.extend(Language::ALL);
@@ -61,7 +61,7 @@ fn build_one(folder: &Path, language: Option<&str>, output: Option<&str>) -> Res
     let Manifest { name, interfaces } = Manifest::read(folder).map_err(said)?;
     let source = language.source(folder).ok_or_else(|| format!("{}: no policy.{}", folder.display(), language.extension()))?;
     let work = guests().join(&name).join(language.word());
-    let toolbox = Toolbox::new(guests().join("tools"));
+    let toolbox = Toolbox::new([guests().join("tools")]);
     let started = Instant::now();
     let job = Job { source: &source, language, interfaces: &interfaces, toolbox: &toolbox, work: &work };
     let component = build(&job).map_err(said)?;

@@ -4,10 +4,12 @@
 use crate::toolbox::run;
 use crate::{BuildError, Interface, Job, empty, folder, read, stage, world, write};
 
-const SDK: [(&str, &str); 3] = [
+/// The SDK's own files.
+pub(crate) const SDK: [(&str, &str); 4] = [
     ("__init__.py", include_str!("../../python/secmx/__init__.py")),
     ("plain.py", include_str!("../../python/secmx/plain.py")),
     ("testing.py", include_str!("../../python/secmx/testing.py")),
+    ("py.typed", include_str!("../../python/secmx/py.typed")),
 ];
 
 /// Name of the module that the component starts with.

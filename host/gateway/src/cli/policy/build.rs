@@ -9,8 +9,12 @@ use std::time::Instant;
 
 /// Below the help.
 pub(super) const HELP: &str = "\
-Runs `build.command` of policy.toml, embeds policy.toml in the component, checks that it can be loaded, and leaves NAME.wasm beside
-policy.toml. `[[policy]] use = \"…/NAME.wasm\"` puts it in force.
+Makes the policy a component, embeds policy.toml in it, checks that it can be loaded, and leaves NAME.wasm beside policy.toml.
+`[[policy]] use = \"…/NAME.wasm\"` puts it in force.
+
+How it is built follows from its source: src/lib.rs, policy.js, .ts, .py, .go or .c. The language's own tools are looked for in the
+policy's folder (node_modules, .venv), in the folder that SECMX_TOOLS names, and on PATH; what is missing is named with the command that
+installs it. A table [build] in policy.toml takes the place of all that: `command`, run by the shell, leaves a component at `output`.
 
 Example: secmx policy build no-secrets";
 

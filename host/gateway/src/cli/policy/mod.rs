@@ -29,9 +29,9 @@ pub(super) enum PolicyCommand {
     New {
         /// The folder; its last part is the name of the policy
         folder: PathBuf,
-        /// Language
-        #[arg(long, value_enum, default_value = "rust")]
-        lang: new::Language,
+        /// Language: rust, js, ts, python, go or c
+        #[arg(long, default_value = "rust")]
+        lang: secmx_guest_build::Language,
         /// What it answers
         #[arg(long, value_enum, default_value = "content")]
         interface: new::Interface,

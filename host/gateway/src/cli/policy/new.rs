@@ -4,6 +4,7 @@ use super::super::{Exit, say};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use include_dir::{Dir, include_dir};
+use secmx_guest_build::{Language, sdk};
 use std::fs;
 use std::path::Path;
 
@@ -13,23 +14,16 @@ The folder holds everything: source, manifest, interface, SDK, cases. Then:
 
   cd NAME && secmx policy test
 
-Example: secmx policy new no-secrets --interface content";
+Example: secmx policy new no-secrets --lang python --interface content";
 
 /// The interface, as this version has it.
 static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
 
 /// The SDK that policies in Rust stand on.
-static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/src");
+static RUST_SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust/src");
 
-/// Files of a policy in Rust; `NAME`, `CRATE`, `TYPE` and `INTERFACE` stand for what they say.
-static RUST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
-
-/// Languages with a template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Language {
-    /// Rust, with cargo and the target wasm32-wasip2.
-    Rust,
-}
+/// Files of a policy, those of every language in `common`; words in braces stand for what [`filled`] puts there.
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 
 /// What a policy answers first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,6 +46,31 @@ impl Interface {
     }
 }
 
+/// What a template says of its language: its name, what a build needs, how the policy is tested without a gateway, its limits.
+fn facts(language: Language) -> [(&'static str, &'static str); 4] {
+    // A run-time that is slow to begin answers more than one question; what it leaves for the next one is its author's to know.
+    const REUSE: &str = "time     = \"50ms\"\nmemory   = \"64MiB\"\n# Questions that one instance answers: keep nothing in global variables but what the settings say.\nmax_uses = 100";
+    const SMALL: &str = "time   = \"20ms\"\nmemory = \"16MiB\"";
+    let npm = "`npm install` once, and `npm test` asks it without the gateway.";
+    let (name, needs, alone, limits) = match language {
+        Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", "", SMALL),
+        Language::JavaScript => ("JavaScript", "Node.js and componentize-qjs", npm, REUSE),
+        Language::TypeScript => ("TypeScript", "Node.js, componentize-qjs, typescript and amaro", npm, REUSE),
+        Language::Python => ("Python", "componentize-py", "`python3 -m unittest tests/test_policy.py` asks it without the gateway.", REUSE),
+        Language::Go => ("Go", "Go 1.25 or newer", "`sdk/` is there for your editor.", REUSE),
+        Language::C => ("C", "zig, whose C compiler it takes", "`sdk/` is there for your editor.", SMALL),
+    };
+    [("LANGUAGE", name), ("NEEDS", needs), ("ALONE", alone), ("LIMITS", limits)]
+}
+
+/// The one file to edit.
+fn source(language: Language) -> String {
+    match language {
+        Language::Rust => "src/lib.rs".to_owned(),
+        other => format!("policy.{}", other.extension()),
+    }
+}
+
 /// Makes the folder `path`, whose last part is the name of the policy.
 pub(super) fn run(path: &Path, language: Language, interface: Interface) -> Result<Exit> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -64,26 +83,34 @@ pub(super) fn run(path: &Path, language: Language, interface: Interface) -> Resu
     if path.exists() {
         bail!("{} exists already; choose another name, or take it away first", path.display());
     }
-    let Language::Rust = language;
-    for (template, folder) in [(&RUST, ""), (&WIT, "wit"), (&SDK, "sdk/secmx-guest/src")] {
-        write(template, &path.join(folder), &|text| filled(text, name, interface))?;
+    let fill = |text: &str| filled(text, name, language, interface);
+    for part in ["common", language.word()] {
+        let template = TEMPLATES.get_dir(part).with_context(|| format!("this program has no template {part}"))?;
+        write(template, Path::new(part), path, &fill)?;
     }
-    say(&format!("made {}   edit src/lib.rs, then: cd {} && secmx policy test\n", path.display(), path.display()))
+    write(&WIT, Path::new(""), &path.join("wit"), &fill)?;
+    if language == Language::Rust {
+        write(&RUST_SDK, Path::new(""), &path.join("sdk/secmx-guest/src"), &fill)?;
+    }
+    for (file, text) in sdk(language) {
+        put(&path.join(file), text)?;
+    }
+    say(&format!("made {}   edit {}, then: cd {} && secmx policy test\n", path.display(), source(language), path.display()))
 }
 
-fn filled(text: &str, name: &str, interface: Interface) -> String {
+fn filled(text: &str, name: &str, language: Language, interface: Interface) -> String {
     let camel: String = name
         .split('-')
         .map(|word| word.char_indices().map(|(at, c)| if at == 0 { c.to_ascii_uppercase() } else { c }).collect::<String>())
         .collect();
-    text.replace("{{NAME}}", name)
-        .replace("{{CRATE}}", &name.replace('-', "_"))
-        .replace("{{TYPE}}", &camel)
-        .replace("{{INTERFACE}}", interface.name())
+    let source = source(language);
+    let mut words = vec![("NAME", name), ("TYPE", &camel), ("INTERFACE", interface.name()), ("SOURCE", &source)];
+    words.extend(facts(language));
+    words.into_iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(&format!("{{{{{word}}}}}"), meaning))
 }
 
-/// Writes a tree. Files of the template whose name begins with an interface are for that one only: `lib.content.rs` becomes `lib.rs`.
-fn write(tree: &Dir<'_>, to: &Path, fill: &dyn Fn(&str) -> String) -> Result<()> {
+/// Writes a tree. Files of the template whose name has an interface are for that one only: `lib.content.rs` becomes `lib.rs`.
+fn write(tree: &Dir<'_>, below: &Path, to: &Path, fill: &dyn Fn(&str) -> String) -> Result<()> {
     let interface = fill("{{INTERFACE}}");
     for file in tree.files() {
         let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -91,13 +118,19 @@ fn write(tree: &Dir<'_>, to: &Path, fill: &dyn Fn(&str) -> String) -> Result<()>
         if of.is_some_and(|one| one != interface) {
             continue;
         }
-        // Cargo would take a manifest below this crate for its own, and git a list of what it ignores.
-        let name = name.replace(&format!(".{interface}."), ".").replace("_Cargo.toml", "Cargo.toml").replace("_gitignore", ".gitignore");
-        let path = to.join(file.path().parent().unwrap_or(Path::new(""))).join(name);
-        fs::create_dir_all(path.parent().unwrap_or(to)).with_context(|| format!("cannot make {}", to.display()))?;
-        fs::write(&path, fill(file.contents_utf8().unwrap_or_default())).with_context(|| format!("cannot write {}", path.display()))?;
+        // Cargo and Go would take a manifest below this crate for their own, and git a list of what it ignores.
+        let name = name.replace(&format!(".{interface}."), ".");
+        let name = ["_Cargo.toml", "_go.mod"].iter().fold(name, |name, hidden| name.replace(hidden, &hidden[1..]));
+        let folder = file.path().strip_prefix(below)?.parent().unwrap_or(Path::new(""));
+        put(&to.join(folder).join(name.replace("_gitignore", ".gitignore")), &fill(file.contents_utf8().unwrap_or_default()))?;
     }
-    tree.dirs().try_for_each(|inner| write(inner, to, fill))
+    tree.dirs().try_for_each(|inner| write(inner, below, to, fill))
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -106,34 +139,34 @@ mod tests {
     use secmx_policy::cases::Cases;
     use secmx_policy::manifest::Manifest;
 
-    /// Building one takes a minute; here: everything is there, filled in, and reads.
+    /// Building is tested where the tools of the languages are; here: everything is there, filled in, and reads.
     #[test]
     fn every_template_is_whole() {
         let folder = tempfile::tempdir().expect("a folder");
-        for interface in [Interface::Receiver, Interface::Content, Interface::Sender] {
-            let path = folder.path().join(format!("no-{}", interface.name()));
-            run(&path, Language::Rust, interface).expect("made");
-            let read = |name: &str| fs::read_to_string(path.join(name)).expect("there");
-            let manifest = Manifest::parse(&read("policy.toml")).expect("valid");
-            assert_eq!(
-                (manifest.policy.interfaces, manifest.policy.name),
-                (vec![interface.name().to_owned()], format!("no-{}", interface.name()))
-            );
-            assert_eq!(Cases::parse(&read("tests/cases.toml")).expect("valid").cases.len(), 3);
-            for name in [
-                "Cargo.toml",
-                "src/lib.rs",
-                "README.md",
-                ".gitignore",
-                "sdk/secmx-guest/Cargo.toml",
-                "sdk/secmx-guest/src/lib.rs",
-                "wit/host.wit",
-            ] {
-                assert!(!read(name).contains("{{"), "{name}");
+        for language in Language::ALL {
+            for interface in [Interface::Receiver, Interface::Content, Interface::Sender] {
+                let name = format!("no-{}-{language}", interface.name());
+                let path = folder.path().join(&name);
+                run(&path, language, interface).expect("made");
+                let read = |name: &str| fs::read_to_string(path.join(name)).unwrap_or_else(|_| panic!("{language}: {name}"));
+                let manifest = Manifest::parse(&read("policy.toml")).expect("valid");
+                assert_eq!((manifest.policy.name, manifest.policy.interfaces), (name, vec!["setup".into(), interface.name().to_owned()]));
+                assert_eq!(Cases::parse(&read("tests/cases.toml")).expect("valid").cases.len(), 3);
+                assert_eq!(Language::of(&path), Some(language));
+                for name in [&*source(language), "policy.toml", "README.md", ".gitignore", "wit/host.wit"] {
+                    assert!(!read(name).contains("{{"), "{language}: {name}");
+                }
+                let named = |name: &str| ["receiver", "content", "sender"].iter().any(|one| name.contains(&format!(".{one}.")));
+                let left: Vec<_> = files(&path).into_iter().filter(|name| named(name) || name.contains("/_")).collect();
+                assert!(left.iter().all(|name| name.ends_with("__init__.py")), "{left:?}");
+                assert!(run(&path, language, interface).expect_err("it is there").to_string().contains("exists already"));
             }
-            assert!(!path.join("src/lib.content.rs").exists());
-            assert!(run(&path, Language::Rust, interface).expect_err("it is there").to_string().contains("exists already"));
         }
         assert!(run(&folder.path().join("No"), Language::Rust, Interface::Content).is_err());
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let below = |path: std::path::PathBuf| if path.is_dir() { files(&path) } else { vec![path.display().to_string()] };
+        fs::read_dir(folder).expect("readable").flat_map(|entry| below(entry.expect("readable").path())).collect()
     }
 }

@@ -1,8 +1,11 @@
 //! The folder of a policy: `policy.toml`, what it is built from, and the component it becomes.
 
 use anyhow::{Context, Result, bail};
-use secmx_policy::manifest::{Manifest, embed};
+use secmx_guest_build::{Job, Language, Toolbox};
+use secmx_policy::manifest::{Build, Manifest, embed};
+use std::env;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,18 +44,33 @@ impl Project {
         self.folder.join(format!("{}.wasm", self.manifest.policy.name))
     }
 
-    /// Runs the build command, embeds the manifest, and writes the component.
+    /// Builds, embeds the manifest, and writes the component.
     pub(super) fn build(&self) -> Result<Built> {
         let started = Instant::now();
-        let Some(build) = &self.manifest.build else {
-            bail!("{}/policy.toml has no [build]: say `command` and `output` there, or name a component", self.folder.display());
+        let octets = match &self.manifest.build {
+            Some(build) => self.commanded(build)?,
+            None => self.by_language()?,
         };
-        let output = Command::new("sh")
-            .args(["-c", &build.command])
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run sh")?;
+        let embedded = embed::Embedded {
+            manifest: self.text.clone(),
+            revision: self.revision(),
+            builder: concat!("secmx ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let component = embed::write(&octets, &embedded).map_err(|why| {
+            anyhow::anyhow!(
+                "what was built: {why}; Rust makes one with --target wasm32-wasip2, other languages with `wasm-tools component new`"
+            )
+        })?;
+        let path = self.component();
+        fs::write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Built { component, path, took: started.elapsed() })
+    }
+
+    /// What the build command of the manifest leaves.
+    fn commanded(&self, build: &Build) -> Result<Vec<u8>> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &build.command]).current_dir(&self.folder).stdin(Stdio::null());
+        let output = shell.output().context("cannot run sh")?;
         if !output.status.success() {
             let text = [output.stdout, output.stderr].concat();
             let missing = if output.status.code() == Some(127) {
@@ -63,23 +81,26 @@ impl Project {
             bail!("`{}` failed:\n{}{missing}", build.command, String::from_utf8_lossy(&text).trim_end());
         }
         let made = self.folder.join(&build.output);
-        let octets = fs::read(&made).with_context(|| {
-            format!("`{}` succeeded and left no {}; correct `build.output` in policy.toml", build.command, made.display())
-        })?;
-        let embedded = embed::Embedded {
-            manifest: self.text.clone(),
-            revision: self.revision(),
-            builder: concat!("secmx ", env!("CARGO_PKG_VERSION")).to_owned(),
-        };
-        let component = embed::write(&octets, &embedded).map_err(|why| {
-            anyhow::anyhow!(
-                "{}: {why}; Rust makes one with --target wasm32-wasip2, other languages with `wasm-tools component new`",
-                made.display()
+        fs::read(&made)
+            .with_context(|| format!("`{}` succeeded and left no {}; correct `build.output` in policy.toml", build.command, made.display()))
+    }
+
+    /// What the language of the source asks for.
+    fn by_language(&self) -> Result<Vec<u8>> {
+        let folder = &self.folder;
+        let found = Language::of(folder).and_then(|language| Some((language, language.source(folder)?)));
+        let (language, source) = found.with_context(|| {
+            format!(
+                "{}/policy.toml has no [build]: say `command` and `output` there, or put one source beside it: src/lib.rs, policy.js, \
+                 .ts, .py, .go or .c",
+                folder.display()
             )
         })?;
-        let path = self.component();
-        fs::write(&path, &component).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Built { component, path, took: started.elapsed() })
+        let wanted = secmx_guest_build::Manifest::read(folder)?;
+        let toolbox = Toolbox::new(iter::once(folder.clone()).chain(env::var_os("SECMX_TOOLS").map(PathBuf::from)));
+        let work = folder.join("target/secmx");
+        let job = Job { source: &source, language, interfaces: &wanted.interfaces, toolbox: &toolbox, work: &work };
+        Ok(secmx_guest_build::build(&job)?)
     }
 
     /// Revision of the source, when git knows one; `+` when there are changes that are not committed.

@@ -1,0 +1,3 @@
+module secmx
+
+go 1.25

