@@ -57,7 +57,13 @@ async fn every_ruling_about_a_message_is_a_line() -> Result<()> {
         (PASS, "250", "accept", None),
         (QUARANTINE, "250", "quarantine", Some("policy.word")),
         (REJECT, "550 5.7.1", "reject", Some("policy.word")),
-        ("unreachable", "451 4.3.0", "defer", Some("policy.fault")),
+        // Not on the longer message that every new policy is shown: with that it would not be loaded.
+        (
+            "(if (i64.lt_u (call $octets (local.get $message)) (i64.const 50)) (then unreachable)) i32.const 0",
+            "451 4.3.0",
+            "defer",
+            Some("policy.fault"),
+        ),
     ] {
         let rig = rig(inspect, "").await?;
         let answer = send(&rig).await?;

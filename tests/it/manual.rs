@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const TABLES: &[(&str, &str, &str)] = &[
     ("Top level", "mod", "Config"),
     ("[paths]", "paths", "Paths"),
+    ("[control]", "control", "Control"),
     ("[tls]", "tls", "Tls"),
     ("[tls.acme]", "tls", "Acme"),
     ("[web]", "web", "Web"),
@@ -25,6 +26,9 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[[send.login]]", "login", "Login"),
     ("[queue]", "queue", "Queue"),
     ("[queue.per_destination]", "queue", "PerDestination"),
+    ("[history]", "history", "History"),
+    ("[quarantine]", "quarantine", "Quarantine"),
+    ("[reload]", "reload", "Reload"),
     ("[policies]", "policy", "Policies"),
     ("[policies.compile]", "policy", "Compile"),
     ("[[policy]]", "policy", "Policy"),
@@ -49,7 +53,8 @@ Order: built-in default, then the file, then what it names in `include`, then th
 file the gateway is BES and BER on 127.0.0.1:2525, relays for loopback only, and keeps its state in `./secmx-state`.
 
 SIGHUP reads the file again. What is wrong with the new one is logged and the old one stays in force; `[paths]`, the addresses
-of listeners, `[web]`, `[queue]`, `[log]`, where `[decisions]` go, `[policies.compile]` and `policies.limits.concurrent` need a restart.
+of listeners, `[control]`, `[web]`, `[queue]`, `[reload]`, `[history]`, `[log]`, where `[decisions]` go, `[policies.compile]` and
+`policies.limits.concurrent` need a restart.
 
 Limits that have no setting yet, with their values: 30 s for a TLS handshake, 5 s for a PROXY header, 10 exchangers and 6 addresses each in
 one attempt, 20 records of one DNS answer, 100 recipients in one outgoing transaction, 10 s in which best effort does not ask a host for

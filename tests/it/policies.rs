@@ -53,8 +53,10 @@ async fn what_is_quarantined_is_taken_and_kept() -> Result<()> {
 /// Invariant 6: a trap is 451 4.3.0, nothing is stored, and the process lives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_makes_mail_wait() -> Result<()> {
-    for fault in ["unreachable", "(loop (br 0)) unreachable"] {
-        let rig = rig(fault).await?;
+    for fault in ["unreachable", "(loop (br 0))"] {
+        // Not on the longer message that every new policy is shown: with that it would not be loaded.
+        let short = "(i64.lt_u (call $octets (local.get $message)) (i64.const 50))";
+        let rig = rig(&format!("(if {short} (then {fault})) {PASS}")).await?;
         assert!(send(&rig).await?.starts_with("451 4.3.0"), "{fault}");
         rig.event("policy.fault", |event| event["policy"] == "under-test").await?;
         assert_eq!(rig.gateway()?.spool().counts().await.messages, 0);

@@ -1,5 +1,6 @@
 //! A gateway of `agency.test` in this process, with DNS, an authority and its own mail server inside, all played.
 
+use crate::process::binary;
 use anyhow::{Context, Result, anyhow};
 use secmx::clock::Clock;
 use secmx::config::Config;
@@ -12,9 +13,11 @@ use secmx_lab::peer::{Behaviour, Peer};
 use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
 /// How long something that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,13 +66,38 @@ impl Rig {
         self.start_with(&text).await
     }
 
-    /// Starts a gateway with this configuration.
+    /// Starts a gateway with this configuration, which it finds again in [`Rig::file`].
     pub async fn start_with(&mut self, text: &str) -> Result<()> {
-        let (config, _) = Config::parse("test.toml", text).map_err(|findings| anyhow!("{findings:?}"))?;
+        fs::write(self.file(), text)?;
+        let (config, _) = Config::load(Some(&self.file())).map_err(|findings| anyhow!("{findings:?}"))?;
         let (log, recorder) = Log::recording();
         self.log = recorder;
-        self.gateway = Some(Gateway::start(config, self.clock.clone(), log).await?);
+        self.gateway = Some(Gateway::start_from(Some(self.file()), config, self.clock.clone(), log).await?);
         Ok(())
+    }
+
+    /// The configuration file of the gateway.
+    pub fn file(&self) -> PathBuf {
+        self.state.path().join("secmx.toml")
+    }
+
+    /// Asks the running gateway with the real program: `secmx ARGUMENTS`, the socket named by the environment, `input` typed in.
+    pub async fn secmx(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut child = tokio::process::Command::new(binary()?)
+            .args(arguments)
+            .env("SECMX_SERVER", format!("unix:{}", self.state.path().join("state/control.sock").display()))
+            .env_remove("SECMX_CONFIG")
+            .current_dir(self.state.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that asks nothing does not read.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await.context("secmx does not end")??)
     }
 
     /// Ends the gateway as SIGTERM does.

@@ -70,6 +70,13 @@ fn replace(edits: &[Edit], message: &Bytes) -> Bytes {
     octets.into()
 }
 
+/// A stored message in two: our own trace field, which is its first, and what came in.
+pub(crate) fn behind_trace(message: &Bytes) -> (Bytes, Bytes) {
+    let header = message.slice(..header_end(message));
+    let trace = split_fields(&header).first().filter(|field| is_named(field, "Received")).map_or(0, Vec::len);
+    (message.slice(..trace), message.slice(trace..))
+}
+
 /// Where the header section ends: before its empty line, or at the end.
 fn header_end(message: &[u8]) -> usize {
     if message.starts_with(b"\r\n") {
@@ -132,6 +139,16 @@ mod tests {
         assert_eq!(edited(&[add("X", "1")], b"\r\nbody\r\n"), "X: 1\r\n\r\nbody\r\n");
         assert_eq!(edited(&[add("X", "1")], b"Subject: s\r\n"), "X: 1\r\nSubject: s\r\n\r\n");
         assert_eq!(edited(&[add("X", "1")], b""), "X: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn our_trace_field_stays_in_front() {
+        let parts = |octets: &'static [u8]| behind_trace(&Bytes::from_static(octets));
+        assert_eq!(
+            parts(b"Received: a\r\n\tb\r\nTo: b\r\n\r\nbody"),
+            (Bytes::from("Received: a\r\n\tb\r\n"), Bytes::from("To: b\r\n\r\nbody"))
+        );
+        assert_eq!(parts(b"To: b\r\n\r\nbody").0, Bytes::new());
     }
 
     #[test]

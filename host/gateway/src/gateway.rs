@@ -3,18 +3,24 @@
 use crate::certs::{Challenges, Closet, Keeper};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::{Control, Socket};
 use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
+use crate::history::History;
 use crate::inbound::{CallAhead, Desk, Door, Intake};
 use crate::levels::Levels;
 use crate::log::Log;
 use crate::mta_sts::PolicyStore;
+use crate::orders::Orders;
 use crate::outbound::{Courier, Pool};
 use crate::powers::Kept;
 use crate::published;
+use crate::reload::{Refused, Reloaded, Reloader};
 use crate::revocation;
 use crate::spool::{LocalSpool, Spool};
 use crate::tls::Revocations;
+use crate::upkeep::Upkeep;
+use crate::watch::Lookout;
 use crate::web::Web;
 use crate::workshop;
 use anyhow::{Context, Result, bail};
@@ -22,7 +28,7 @@ use arc_swap::ArcSwap;
 use secmx_core::report::Event;
 use secmx_policy::Runtime;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -35,9 +41,12 @@ const RECHECK: Duration = Duration::from_secs(3600);
 /// A running gateway. Dropping it without [`Gateway::drain`] is what a crash does: nothing that was answered 250 is lost.
 pub struct Gateway {
     current: Current,
-    runtime: Runtime,
+    reloader: Arc<Reloader>,
     revocations: Arc<Revocations>,
+    levels: Arc<Levels>,
+    sts: Arc<PolicyStore>,
     spool: Arc<dyn Spool>,
+    orders: Arc<Orders>,
     decisions: Decisions,
     /// Writes decisions into their file until `finish`.
     keeper: JoinHandle<()>,
@@ -45,12 +54,18 @@ pub struct Gateway {
     log: Log,
     doors: Vec<(String, SocketAddr)>,
     stop: CancellationToken,
+    leave: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Gateway {
     /// Opens the spool, loads the policies, binds the listeners, and begins. Errors leave nothing running.
     pub async fn start(config: Config, clock: Clock, log: Log) -> Result<Self> {
+        Self::start_from(None, config, clock, log).await
+    }
+
+    /// The same with a configuration that was read from `path`, where a reload finds it again.
+    pub async fn start_from(path: Option<PathBuf>, config: Config, clock: Clock, log: Log) -> Result<Self> {
         let decisions = Decisions::new(&config.decisions);
         let (observer, watcher) = (log.clone(), decisions.clone());
         let observe = move |event: &Event<'_>| {
@@ -62,13 +77,21 @@ impl Gateway {
         let runtime = Runtime::start(limits, workshop::of(&config), Arc::new(observe), Arc::clone(&book))
             .map_err(anyhow::Error::from)
             .context("the policy engine cannot be started")?;
-        let revocations = Arc::default();
+        let revocations = Arc::<Revocations>::default();
         let mut closet = Closet::default();
         let outfit = closet.gather(&config)?;
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &outfit.identities, &revocations))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let incoming = generation.config.paths.state.join("incoming");
         std::fs::create_dir_all(&incoming).with_context(|| format!("cannot create {}", incoming.display()))?;
+        let history = &generation.config.history;
+        if history.keep_octets > 0 {
+            log.remember(History::open(&generation.config.paths.state.join("history"), history.keep_octets)?);
+        }
+        let orders = Orders::open(&generation.config.paths.state)?;
+        let (levels, trouble) = Levels::open(&generation.config.paths.state);
+        trouble.into_iter().for_each(|text| log.write(&Event::Warning { text }));
+        let sts = Arc::new(PolicyStore::new(&generation.config.paths.state));
         let bound = Door::bind_all(&generation.config).await?;
         let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
         let wrong = published::secure_only_as_mx(&generation.config, &generation.dns, &addresses).await;
@@ -76,10 +99,15 @@ impl Gateway {
             bail!("{text}");
         }
         decisions.open()?;
+        let socket = Socket::bind(&generation.config).await?;
+        let current = Arc::new(ArcSwap::from_pointee(generation));
         let finish = CancellationToken::new();
         let gateway = Self {
-            current: Arc::new(ArcSwap::from_pointee(generation)),
-            runtime,
+            reloader: Arc::new(Reloader::new(Arc::clone(&current), runtime, Arc::clone(&revocations), log.clone(), path, clock.now())),
+            levels: Arc::new(levels),
+            sts,
+            current,
+            orders: Arc::new(orders),
             keeper: tokio::spawn(decisions.clone().keep(Arc::clone(&spool), log.clone(), finish.clone())),
             revocations,
             spool,
@@ -88,11 +116,12 @@ impl Gateway {
             log,
             doors: addresses,
             stop: CancellationToken::new(),
+            leave: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         gateway.tasks.spawn(kept.keep(book, gateway.stop.clone()));
         gateway.show_ourselves(closet, clock.clone());
-        gateway.begin(bound, &incoming, clock).await;
+        gateway.begin(bound, socket, &incoming, clock).await;
         Ok(gateway)
     }
 
@@ -105,7 +134,8 @@ impl Gateway {
         self.tasks.spawn(keeper.run(self.stop.clone()));
     }
 
-    async fn begin(&self, doors: Vec<Door>, incoming: &Path, clock: Clock) {
+    async fn begin(&self, doors: Vec<Door>, socket: Socket, incoming: &Path, clock: Clock) {
+        self.tasks.spawn(self.control(clock.clone()).serve(socket, self.stop.clone()));
         let desk = Arc::new(Desk {
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),
@@ -118,24 +148,16 @@ impl Gateway {
         for door in doors {
             self.tasks.spawn(door.serve(Arc::clone(&desk), self.tasks.clone(), self.stop.clone()));
         }
-        let state = &self.current.load().config.paths.state.clone();
-        let (levels, trouble) = Levels::open(state);
-        trouble.into_iter().for_each(|text| self.log.write(&Event::Warning { text }));
-        let levels = Arc::new(levels);
-        let (kept, stop) = (Arc::clone(&levels), self.stop.clone());
+        if self.current.load().config.reload.watch {
+            let lookout = Lookout { current: Arc::clone(&self.current), reloader: Arc::clone(&self.reloader), log: self.log.clone() };
+            self.tasks.spawn(lookout.run(self.stop.clone()));
+        }
+        let upkeep =
+            Upkeep { current: Arc::clone(&self.current), spool: Arc::clone(&self.spool), log: self.log.clone(), clock: clock.clone() };
+        self.tasks.spawn(upkeep.run(self.stop.clone()));
+        self.tasks.spawn(self.courier(clock).run(self.stop.clone()));
+        let (kept, stop) = (Arc::clone(&self.levels), self.stop.clone());
         self.tasks.spawn(async move { kept.keep(stop).await });
-        let courier = Courier {
-            levels,
-            sts: Arc::new(PolicyStore::new(state)),
-            current: Arc::clone(&self.current),
-            spool: Arc::clone(&self.spool),
-            decisions: self.decisions.clone(),
-            log: self.log.clone(),
-            clock,
-            addresses: self.doors.iter().map(|(_, address)| *address).collect(),
-            pool: Pool::default(),
-        };
-        self.tasks.spawn(courier.run(self.stop.clone()));
         let (dns, log) = (self.current.load().dns.clone(), self.log.clone());
         self.tasks.spawn(async move { dns.trouble().await.into_iter().for_each(|text| log.write(&Event::Warning { text })) });
         let (current, revocations) = (Arc::clone(&self.current), Arc::clone(&self.revocations));
@@ -167,23 +189,47 @@ impl Gateway {
 
     /// Puts a new configuration in force, or keeps the old one and says why. Open transactions finish with what they began with.
     /// Listeners and the spool keep their places: changing those needs a restart, and is refused here.
-    pub fn reload(&self, config: Config) -> Result<()> {
-        let old = self.current.load();
-        let replaced =
-            old.config.needs_restart(&config).map_or(Ok(()), |what| Err(anyhow::anyhow!("{what} changed: that needs a restart")));
-        let outcome = replaced.and_then(|()| {
-            let outfit = Closet::default().gather(&config)?;
-            // A running gateway has something better than a stand-in: it keeps that.
-            outfit.troubles.first().map_or(Ok(()), |text| Err(anyhow::anyhow!("{text}")))?;
-            tokio::task::block_in_place(|| Generation::build(config, &self.runtime, &outfit.identities, &self.revocations))
-        });
-        let detail = match &outcome {
-            Ok(_) => "the new configuration is in force".to_owned(),
-            Err(error) => format!("the old configuration stays in force: {error:#}"),
-        };
-        self.log.write(&Event::Reloaded { ok: outcome.is_ok(), detail });
-        self.current.store(Arc::new(outcome?));
-        Ok(())
+    pub fn reload(&self, config: Config) -> Result<Reloaded, Refused> {
+        tokio::task::block_in_place(|| self.reloader.put(config))
+    }
+
+    /// Reads the configuration again from where it came, and puts it in force or says why not.
+    pub fn reload_file(&self) -> Result<Reloaded, Refused> {
+        tokio::task::block_in_place(|| self.reloader.from_file())
+    }
+
+    /// Returns when an operator has asked the gateway to end.
+    pub async fn asked_to_leave(&self) {
+        self.leave.cancelled().await;
+    }
+
+    fn courier(&self, clock: Clock) -> Courier {
+        Courier {
+            levels: Arc::clone(&self.levels),
+            sts: Arc::clone(&self.sts),
+            current: Arc::clone(&self.current),
+            spool: Arc::clone(&self.spool),
+            log: self.log.clone(),
+            clock,
+            orders: Arc::clone(&self.orders),
+            decisions: self.decisions.clone(),
+            addresses: self.doors.iter().map(|(_, address)| *address).collect(),
+            pool: Pool::default(),
+        }
+    }
+
+    fn control(&self, clock: Clock) -> Control {
+        Control {
+            courier: self.courier(clock.clone()),
+            current: Arc::clone(&self.current),
+            spool: Arc::clone(&self.spool),
+            log: self.log.clone(),
+            since: clock.now(),
+            clock,
+            reloader: Arc::clone(&self.reloader),
+            listeners: self.doors.clone(),
+            leave: self.leave.clone(),
+        }
     }
 
     /// Takes no new sessions, lets the open ones end, and returns when they have or when `patience` is over.

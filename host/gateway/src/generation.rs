@@ -21,6 +21,8 @@ pub struct Generation {
     pub config: Config,
     /// The policies, loaded and checked.
     pub policies: PolicySet,
+    /// SHA-256 of each certificate that clients are shown.
+    pub certificates: Vec<[u8; 32]>,
     /// TLS towards clients.
     pub server_tls: ServerTls,
     /// TLS towards exchangers.
@@ -44,8 +46,11 @@ impl Generation {
     pub fn build(config: Config, runtime: &Runtime, identities: &[Identity], revocations: &Arc<Revocations>) -> Result<Self> {
         let dns = Dns::new(&config.dns)?;
         let sources = config.policy_sources(Some(Arc::new(Asked(dns.clone()))))?;
+        let policies = PolicySet::load(runtime, sources).context("policies")?;
+        policies.rehearse().context("policies")?;
         Ok(Self {
-            policies: PolicySet::load(runtime, sources).context("policies")?.through(lens::of(&config)?),
+            policies: policies.through(lens::of(&config)?),
+            certificates: identities.iter().map(Identity::sha256).collect(),
             server_tls: ServerTls::new(identities)?,
             client_tls: ClientTls::new(&config.tls, &config.send.rules, Arc::clone(revocations))?,
             dns,
@@ -66,7 +71,9 @@ impl Generation {
             ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
             Dns::new(&config.dns).map(drop),
             lens::of(config).map(drop),
-            config.policy_sources(None).and_then(|sources| PolicySet::load(runtime, sources).map(drop).map_err(Into::into)),
+            config
+                .policy_sources(None)
+                .and_then(|sources| PolicySet::load(runtime, sources).and_then(|policies| policies.rehearse()).map_err(Into::into)),
         ];
         findings.into_iter().filter_map(Result::err).collect()
     }

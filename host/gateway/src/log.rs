@@ -3,18 +3,19 @@
 //! Peers choose much of what stands here, so a line is bounded and holds no control character, no change of writing direction and no
 //! line end but its own. Logging never fails and never panics: a line that cannot be written is lost.
 
+use crate::history::History;
 use jiff::{Timestamp, tz::TimeZone};
 use secmx_core::report::Event;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Characters of one string in a line; the rest is cut.
 const TEXT_CHARS_MAX: usize = 1000;
 
 /// Items of one list in a line; the rest is counted.
-const LIST_ITEMS_MAX: usize = 50;
+const LIST_ITEMS_MAX: usize = 120;
 
 /// Octets of one line. An event that needs more is cut harder.
 const LINE_OCTETS_MAX: usize = 16 << 10;
@@ -54,6 +55,7 @@ impl Severity {
             Event::StsFailed { .. } | Event::Downgraded { .. } => Self::Warning,
             Event::Warning { .. } | Event::PolicyFault { .. } | Event::SetAside { .. } | Event::Discarded { .. } => Self::Warning,
             Event::Reloaded { ok: false, .. } => Self::Warning,
+            Event::Dialogue { .. } => Self::Debug,
             Event::PolicyLog { severity, .. } => match *severity {
                 "warn" => Self::Warning,
                 "debug" => Self::Debug,
@@ -83,6 +85,7 @@ struct Inner {
     format: Format,
     least: Severity,
     sink: Sink,
+    history: OnceLock<History>,
 }
 
 enum Sink {
@@ -101,30 +104,59 @@ impl fmt::Debug for Log {
 impl Log {
     /// A log on standard error that leaves out what matters less than `least`.
     pub fn stderr(format: Format, least: Severity) -> Self {
-        Self(Arc::new(Inner { format, least, sink: Sink::Stderr }))
+        Self(Arc::new(Inner { format, least, sink: Sink::Stderr, history: OnceLock::new() }))
     }
 
     /// A log in memory that leaves nothing out, and what reads it.
     pub fn recording() -> (Self, Recorder) {
         let recorder = Recorder::default();
-        let log = Self(Arc::new(Inner { format: Format::Json, least: Severity::Debug, sink: Sink::Memory(recorder.clone()) }));
+        let log = Self(Arc::new(Inner {
+            format: Format::Json,
+            least: Severity::Debug,
+            sink: Sink::Memory(recorder.clone()),
+            history: OnceLock::new(),
+        }));
         (log, recorder)
+    }
+
+    /// From now on events about sessions and messages are kept there too, however little they matter. The first one that is given stays.
+    pub fn remember(&self, history: History) {
+        let _ = self.0.history.set(history);
+    }
+
+    /// Where they are kept.
+    pub fn history(&self) -> Option<&History> {
+        self.0.history.get()
     }
 
     /// Writes one event with the time of now.
     pub fn write(&self, event: &Event<'_>) {
-        if Severity::of(event) > self.0.least {
+        let is_told = Severity::of(event) <= self.0.least;
+        let history = self.0.history.get();
+        if !is_told && history.is_none() {
             return;
         }
         let now = Timestamp::now();
-        let line = match self.0.format {
-            Format::Json => json_line(now, event),
-            Format::Text => text_line(now, &TimeZone::system(), event),
+        let line = match (self.0.format, history) {
+            (Format::Text, None) => String::new(),
+            _ => json_line(now, event),
         };
+        if is_told {
+            match self.0.format {
+                Format::Json => self.tell(&line),
+                Format::Text => self.tell(&text_line(now, &TimeZone::system(), event)),
+            }
+        }
+        if let Some(history) = history.filter(|_| IDS.iter().any(|id| line.contains(&format!(",\"{id}\":")))) {
+            history.keep(line);
+        }
+    }
+
+    fn tell(&self, line: &str) {
         match &self.0.sink {
             // There is nobody left to tell when standard error is gone.
             Sink::Stderr => drop(std::io::stderr().lock().write_all(line.as_bytes())),
-            Sink::Memory(recorder) => recorder.push(&line),
+            Sink::Memory(recorder) => recorder.push(line),
         }
     }
 }

@@ -78,8 +78,8 @@ impl Kept {
     }
 }
 
-/// The old file stands until the new one is whole.
-fn write(path: &Path, json: &[u8]) -> std::io::Result<()> {
+/// Writes a small file of state. The old one stands until the new one is whole.
+pub(crate) fn write(path: &Path, json: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -24,12 +24,14 @@ pub async fn serve(config: Config, path: Option<&Path>) -> Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hup = signal(SignalKind::hangup())?;
     take_descriptors();
-    let gateway = Gateway::start(config, Clock::system(), log.clone()).await?;
+    let gateway = Gateway::start_from(path.map(Path::to_owned), config, Clock::system(), log).await?;
     let cause = loop {
         tokio::select! {
             _ = term.recv() => break "SIGTERM",
             _ = int.recv() => break "SIGINT",
-            _ = hup.recv() => reload(&gateway, path, &log),
+            () = gateway.asked_to_leave() => break "secmx drain",
+            // The log says what came of it.
+            _ = hup.recv() => drop(gateway.reload_file()),
         }
     };
     gateway.drain(cause, DRAIN).await;
@@ -41,23 +43,6 @@ fn take_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     // What stays as it was is still enough for a small gateway.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-/// The log says what came of it; a configuration that does not read well changes nothing.
-fn reload(gateway: &Gateway, path: Option<&Path>, log: &Log) {
-    match Config::load(path) {
-        Ok((config, _)) => {
-            let _ = gateway.reload(config);
-        }
-        Err(findings) => {
-            let detail = format!("the old configuration stays in force: {}", in_words(&findings));
-            log.write(&Event::Reloaded { ok: false, detail });
-        }
-    }
-}
-
-fn in_words(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What only the gateway can tell about a configuration that reads well: certificates, trust anchors, policies.

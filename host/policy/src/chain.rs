@@ -36,6 +36,8 @@ pub struct Inspection {
     pub ruling: Ruling,
     /// What else was asked for; the tags of session and message are in it.
     pub effects: ContentEffects,
+    /// Name of the policy that ended the chain; `None` when all passed.
+    pub by: Option<String>,
 }
 
 /// Answer to "where shall this go".
@@ -127,23 +129,44 @@ impl Hearing<'_> {
     /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
     pub async fn content(mut self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
         let message = Arc::new(Inspected::new(message, Arc::clone(&self.policies.lens)));
-        let answer = self.enforced(facts, &message).await;
+        let answer = self.enforced(facts, &message, None).await;
         self.policies.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
         answer
     }
 
-    async fn enforced(&mut self, facts: &SessionFacts, message: &Arc<Inspected>) -> Result<Inspection, Fault> {
+    /// A person overrides the quarantine that `by` put a message in with reason `code`. The policies behind it are asked; all of them when
+    /// it is not known, or not in force any more. Whoever says the same again is not heard.
+    pub async fn content_after(
+        mut self,
+        facts: &SessionFacts,
+        message: MessageFacts,
+        by: Option<&str>,
+        code: &str,
+    ) -> Result<Inspection, Fault> {
+        self.enforced(facts, &Arc::new(Inspected::new(message)), Some((by, code))).await
+    }
+
+    async fn enforced(
+        &mut self,
+        facts: &SessionFacts,
+        message: &Arc<Inspected>,
+        overridden: Option<(Option<&str>, &str)>,
+    ) -> Result<Inspection, Fault> {
         let occasion = message.occasion(&facts.listener);
         let mut session = facts.clone();
-        let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default() };
-        for policy in self.policies.asked("content", occasion) {
+        let mut inspection = Inspection { ruling: Ruling::Pass, effects: ContentEffects::default(), by: None };
+        let (after, code) = overridden.unzip();
+        let named = |name: &str| self.policies.asked("content", occasion).position(|policy| policy.name() == name);
+        let behind = after.flatten().and_then(named).map_or(0, |place| place + 1);
+        for policy in self.policies.asked("content", occasion).skip(behind) {
             let (ruling, effects) = policy.ask(Question::Inspect, Facts::message(session.clone(), message.clone()), self.minutes).await?;
             session.tags.extend(effects.tags.clone());
             join(&mut inspection.effects, effects.content, effects.tags);
-            inspection.ruling = ruling;
-            if inspection.ruling != Ruling::Pass {
-                break;
+            if ruling == Ruling::Pass || matches!(&ruling, Ruling::Quarantine(reason) if code == Some(reason.code.as_str())) {
+                continue;
             }
+            (inspection.ruling, inspection.by) = (ruling, Some(policy.name().to_owned()));
+            break;
         }
         Ok(inspection)
     }

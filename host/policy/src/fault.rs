@@ -97,6 +97,8 @@ pub enum LoadError {
         /// One sentence, the policy's own when it gave one.
         detail: String,
     },
+    /// It failed on the message that every new policy is shown; what it said.
+    Rehearsal(String),
     /// It failed when it was asked to check its settings.
     Fault(Fault),
 }
@@ -125,6 +127,7 @@ impl fmt::Display for LoadError {
                 write!(f, "policy {policy}: P209 mode `shadow` is for policies that export `content`; say `enforce` or `off`")
             }
             Self::Settings { policy, detail } => write!(f, "policy {policy}: P104 settings: {detail}"),
+            Self::Rehearsal(detail) => write!(f, "shown a small message before it was to come into force: {detail}"),
             Self::Fault(fault) => fault.fmt(f),
         }
     }

@@ -14,6 +14,7 @@ use crate::sandbox::{Limits, Runtime};
 use crate::set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySource};
 use crate::shadow::{Editor, Ledger};
 use crate::store::Book;
+use crate::tally::Tally;
 use secmx_core::report::{EnhancedStatus, Event, PolicyMoment, Reply};
 use secmx_core::ruling::{Reason, Ruling};
 use std::fmt;
@@ -43,6 +44,7 @@ pub(crate) struct Policy {
     limits: Limits,
     on_error: OnError,
     breaker: Breaker,
+    tally: Arc<Tally>,
     when: Option<Arc<dyn Condition>>,
     pub(crate) mode: Mode,
     pub(crate) duty: Duty,
@@ -112,6 +114,7 @@ impl Policy {
             limits,
             on_error: source.on_error,
             breaker: Breaker::new(source.tolerance),
+            tally: runtime.tally(&source.name),
             when: source.when.clone(),
             mode: source.mode,
             duty: source.duty,
@@ -148,6 +151,7 @@ impl Policy {
             mode: self.mode,
             duty: self.duty,
             granted: self.identity.granted.clone(),
+            tally: self.tally.read(),
             manifest: self.loaded.manifest.clone(),
         }
     }
@@ -207,6 +211,10 @@ impl Policy {
             (Err(self.fault(name, &subject, "not asked: it failed too often of late".into())), Cost::default())
         };
         let fault = asked.as_ref().err().map(|fault| fault.detail.clone());
+        match &asked {
+            Ok((ruling, _)) => self.tally.ruled(ruling),
+            Err(_) => self.tally.failed(),
+        }
         let answer = asked.or_else(|fault| {
             let detail = fault.detail.clone();
             self.runtime.observe(&Event::PolicyFault {
@@ -219,6 +227,8 @@ impl Policy {
             self.excuse(fault).map(|ruling| (ruling, Effects::default()))
         });
         let took = started.elapsed();
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.tally.took(us);
         let ruling = answer.as_ref().ok().map(|(ruling, _)| ruling);
         let reason = ruling.map_or_else(|| Some(self.blame()), |ruling| ruling.reason().cloned());
         let (identity, ruling) = (Arc::clone(&self.identity), ruling.map_or("defer", Ruling::name));
@@ -233,7 +243,7 @@ impl Policy {
             subject: &subject,
             ruling: ruling.name(),
             code: ruling.reason().map(|reason| reason.code.as_str()),
-            us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            us,
         }));
         Ok(answer)
     }
@@ -339,11 +349,13 @@ impl Policy {
         };
         let outcome = tokio::time::timeout(self.limits.wall, asked).await;
         let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
-        let now = store.data().now();
+        let (now, forgets) = (store.data().now(), store.data().forgets());
         let (effects, story, writes) = store.data_mut().take_parts();
         let answer = match outcome {
             Ok(Ok((answer, instance))) => {
-                self.identity.book.put_down(self.name(), writes, now);
+                if !forgets {
+                    self.identity.book.put_down(self.name(), writes, now);
+                }
                 self.keep(store, instance, uses + 1, max_uses);
                 Ok((answer, effects))
             }

@@ -7,6 +7,7 @@ use crate::compile::{Compiler, Failure, Workshop};
 use crate::host::State;
 use crate::shadow::{Ledger, ShadowTally};
 use crate::store::Book;
+use crate::tally::Tally;
 use secmx_core::report::Event;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -95,6 +96,7 @@ struct Shared {
     observer: Arc<Observer>,
     compiled: Mutex<HashMap<[u8; 32], Component>>,
     counters: Mutex<BTreeMap<(String, String), u64>>,
+    tallies: Mutex<HashMap<String, Arc<Tally>>>,
     book: Arc<Book>,
     ledger: Ledger,
 }
@@ -139,6 +141,7 @@ impl Runtime {
             observer,
             compiled: Mutex::default(),
             counters: Mutex::default(),
+            tallies: Mutex::default(),
             book,
             ledger: Ledger::default(),
         })))
@@ -205,6 +208,12 @@ impl Runtime {
         let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = counters.entry((policy.to_owned(), name)).or_default();
         *counter = counter.saturating_add(by);
+    }
+
+    /// What the policy of this name said so far, through all generations.
+    pub(crate) fn tally(&self, policy: &str) -> Arc<Tally> {
+        let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tallies.entry(policy.to_owned()).or_default())
     }
 
     /// Every counter that policies made: policy, name, count.

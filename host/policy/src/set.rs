@@ -12,6 +12,7 @@ use crate::resolver::Resolver;
 use crate::sandbox::{Limits, Runtime};
 use crate::shadow::{Editor, Shadows};
 use crate::store::Book;
+use crate::tally::Tallied;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,6 +146,8 @@ pub struct PolicyInfo {
     pub duty: Duty,
     /// What it may use.
     pub granted: Grant,
+    /// What it said so far.
+    pub tally: Tallied,
     /// What is embedded in it.
     pub manifest: Option<Manifest>,
 }

@@ -34,6 +34,8 @@ pub enum Trial {
 pub struct Trialled {
     /// The time that the policy is told, seconds since 1970-01-01T00:00:00Z; `None` is now.
     pub now: Option<u64>,
+    /// Whether what it puts into its store is forgotten.
+    pub forgets: bool,
 }
 
 /// What came of a question.

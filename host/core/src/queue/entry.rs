@@ -78,6 +78,9 @@ pub enum Standing {
     Held {
         /// Why, in the operator's words.
         reason: String,
+        /// When it is let go by itself; `None` never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// A policy keeps it for a person to decide.
     Quarantined {
@@ -85,6 +88,9 @@ pub enum Standing {
         code: String,
         /// For people.
         text: String,
+        /// Name of the policy that said so; `None` when that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
 }
 

@@ -1,5 +1,6 @@
 //! Queue ids: 12 characters that sort by time and fit a log line, `01JD9W3K7Q8Z`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -28,6 +29,12 @@ impl QueueId {
                 Some((bits << 5) | digit as u64)
             })
             .map(Self)
+    }
+
+    /// When it was given, to the millisecond: about when its message was accepted. An id that was given while the clock stood still, or
+    /// had gone back, is a little ahead of it.
+    pub fn time(self) -> Timestamp {
+        i64::try_from(self.0 >> 18).ok().and_then(|millisecond| Timestamp::from_millisecond(millisecond).ok()).unwrap_or_default()
     }
 
     /// As a number that sorts the same, for keys.
@@ -72,6 +79,7 @@ mod tests {
         let (early, late) = (QueueId::new(1_795_000_000_000, 7), QueueId::new(1_795_000_000_001, 3));
         assert_eq!(QueueId::parse(&early.to_string()), Some(early));
         assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(late.time().as_millisecond(), 1_795_000_000_001);
         assert_eq!(QueueId::from_bits(late.to_bits()), late);
         for bad in ["", "01JD9W3K7Q8", "01JD9W3K7Q8ZZ", "01JD9W3K7Q8U", "01JD9W3K7Q8!"] {
             assert_eq!(QueueId::parse(bad), None, "{bad}");

@@ -47,6 +47,36 @@ pub enum Event<'a> {
         /// What it is for.
         names: Vec<String>,
     },
+    /// An operator changed something, or tried to: the audit log.
+    #[serde(rename = "operator.acted")]
+    Operated {
+        /// Name of the user, as the operating system has it.
+        user: &'a str,
+        /// User id, as the operating system tells it of the other end of the control socket.
+        uid: u32,
+        /// Process id, likewise.
+        pid: Option<i32>,
+        /// What they asked for, such as `queue hold`.
+        action: &'a str,
+        /// Why, in their words.
+        reason: Option<&'a str>,
+        /// What came of it.
+        detail: String,
+    },
+    /// An operator did something to recipients of a message.
+    #[serde(rename = "message.handled")]
+    Handled {
+        /// Queue id.
+        queue: String,
+        /// Recipients.
+        recipients: Vec<String>,
+        /// `hold`, `release`, `retry`, `bounce`, `delete`.
+        action: &'a str,
+        /// Who.
+        user: &'a str,
+        /// Why, in their words.
+        reason: &'a str,
+    },
     /// Something an operator ought to know.
     #[serde(rename = "gateway.warning")]
     Warning {
@@ -215,6 +245,18 @@ pub enum Event<'a> {
         role: SenderRole,
         /// Who and why.
         failure: &'a Failure,
+    },
+    /// What was said in one call to an exchanger, but for the content.
+    #[serde(rename = "attempt.dialogue")]
+    Dialogue {
+        /// Queue id.
+        queue: String,
+        /// Who was called.
+        exchanger: &'a str,
+        /// Its address and port.
+        address: String,
+        /// `C: ` what we said, `S: ` what they did; bounded.
+        lines: Vec<String>,
     },
     /// Recipients were delivered.
     #[serde(rename = "message.delivered")]

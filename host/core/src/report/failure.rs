@@ -73,6 +73,8 @@ pub enum Cause {
         /// For people.
         text: String,
     },
+    /// An operator gave it up; what the sender is told.
+    GivenUp(String),
     /// Ours: a policy fault, the disk, a limit. The message waits.
     Fault(String),
     /// The message stayed in the queue longer than allowed.
@@ -120,6 +122,8 @@ impl Cause {
                 return reply.status.map_or(EnhancedStatus::new(class, 0, 0), |status| status.in_class(class));
             }
             Self::Policy { .. } => (7, 1),
+            // RFC 3463, 3.1: X.0.0, other or undefined status: none of the others fits a decision of a person.
+            Self::GivenUp(_) => (0, 0),
             Self::Fault(_) => (3, 0),
             Self::Expired => (4, 7),
         };
@@ -159,6 +163,7 @@ impl fmt::Display for Cause {
             Self::ExtensionMissing(name) => write!(f, "it does not offer {name}, which this message needs"),
             Self::Deferred(reply) | Self::Rejected(reply) => write!(f, "it answered {reply}"),
             Self::Policy { text, code } => write!(f, "{text} ({code})"),
+            Self::GivenUp(text) => f.write_str(text),
             Self::Fault(detail) => write!(f, "a fault on this gateway: {detail}"),
             Self::Expired => f.write_str("it could not be delivered in the time allowed"),
         }

@@ -2,6 +2,10 @@
 
 use super::certs::CertsCommand;
 use super::policy::PolicyCommand;
+use super::quarantine::QuarantineCommand;
+use super::queue::QueueCommand;
+use super::remote::Asking;
+use super::{drain, explain, reload, status};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -15,7 +19,15 @@ Start    dev       a whole SecMX world on this machine, to try things
          check     check the configuration; change nothing
          serve     run the gateway
 
-Policy   policy    new build test run inspect list: write policies of your own
+Running  status    what it is and how it stands
+         reload    read the configuration again, or say why not
+         drain     end it when its open sessions have ended
+
+Mail     explain   what happened to this message, and why?
+         queue     list show hold release retry bounce delete suspend resume top
+         quarantine   list show release delete: what policies keep for a person
+
+Policy   policy    new build test run inspect: write policies of your own; list reload
 
 Trust    certs     show check tlsa rotate: our own certificates
 
@@ -33,6 +45,7 @@ Examples
 
 Environment
   SECMX_CONFIG                 the configuration file when -c is not given
+  SECMX_SERVER                 the running gateway when --server is not given, as unix:PATH
   SECMX__SEND__ROLE=SOS        sets `send.role`, and so on for every key; wins over the file
   NO_COLOR                     no colours
 
@@ -81,7 +94,29 @@ pub(super) enum Command {
         #[command(subcommand)]
         what: CertsCommand,
     },
-    /// Write policies: build them, look into them
+    /// Say what a running gateway is and how it stands
+    #[command(after_help = status::HELP)]
+    Status(Asking),
+    /// Make a running gateway read its configuration again; what is wrong with it changes nothing
+    #[command(after_help = reload::HELP)]
+    Reload(Asking),
+    /// Make a running gateway end when its open sessions have ended
+    #[command(after_help = drain::HELP)]
+    Drain(Asking),
+    /// Say what happened to a message, and why
+    #[command(after_help = explain::HELP)]
+    Explain(explain::Options),
+    /// See what waits in a running gateway, and do something about it
+    Queue {
+        #[command(subcommand)]
+        what: QueueCommand,
+    },
+    /// See what policies keep for a person, and decide about it
+    Quarantine {
+        #[command(subcommand)]
+        what: QuarantineCommand,
+    },
+    /// Write policies, and see which are in force
     Policy {
         #[command(subcommand)]
         what: PolicyCommand,

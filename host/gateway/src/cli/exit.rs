@@ -1,5 +1,6 @@
 //! How a command ends: one code for each kind of end, the same for all commands.
 
+use super::remote::Told;
 use std::io;
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ pub enum Exit {
 impl Exit {
     /// The code for what stopped a command.
     pub fn of(error: &anyhow::Error) -> Self {
+        if let Some(told) = error.chain().find_map(|cause| cause.downcast_ref::<Told>()) {
+            return told.exit;
+        }
         match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => Self::NotAllowed,
             _ => Self::No,

@@ -5,8 +5,16 @@
 mod answer;
 mod certs;
 mod command;
+mod drain;
 mod exit;
+mod explain;
 mod policy;
+mod quarantine;
+mod queue;
+mod reload;
+mod remote;
+mod status;
+mod words;
 
 pub use exit::Exit;
 
@@ -42,6 +50,12 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Check { from, json } => check(from.config.as_deref(), json),
         Command::Dev { once, json } => runtime()?.block_on(dev::run(once, json)),
         Command::Certs { what } => certs::obey(what),
+        Command::Status(asking) => status::run(&asking),
+        Command::Reload(asking) => reload::run(&asking, "/reload"),
+        Command::Drain(asking) => drain::run(&asking),
+        Command::Explain(options) => explain::run(&options),
+        Command::Queue { what } => queue::obey(what),
+        Command::Quarantine { what } => quarantine::obey(what),
         Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
         Command::ReadDocument { memory, text, time } => {

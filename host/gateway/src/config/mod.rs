@@ -4,10 +4,12 @@
 //! error says where it is. All settings have their final form here: nothing downstream knows that there was a file.
 
 mod content;
+mod control;
 mod decisions;
 mod dns;
 mod finding;
 mod gather;
+mod history;
 mod hop;
 mod list;
 mod logging;
@@ -15,9 +17,11 @@ mod login;
 mod paths;
 mod people;
 mod policy;
+mod quarantine;
 mod queue;
 mod reader;
 mod receive;
+mod reload;
 mod replay;
 mod rule;
 mod secret;
@@ -32,9 +36,11 @@ mod web;
 mod tests;
 
 pub use content::{Content, Escrow};
+pub use control::Control;
 pub use decisions::{Decisions, Evidence as DecisionEvidence, OnFull, Redacted};
 pub use dns::{Dns, Dnssec};
 pub use finding::{Code, Finding, Place, Position, Severity};
+pub use history::History;
 pub use hop::{Inside, NextHop};
 pub use list::List;
 pub use logging::Logging;
@@ -42,8 +48,10 @@ pub use login::Login;
 pub use paths::Paths;
 pub use people::{Auth, Recipients, Unsure};
 pub use policy::{Breaker, Compile, Component, Direction, Limits as PolicyLimits, Mode, OnError, Policies, Policy, Powers, When};
+pub use quarantine::Quarantine;
 pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
+pub use reload::Reload;
 pub use replay::Replay;
 pub use rule::{Chosen, Pattern, Pin, Rule};
 pub use secret::Secret;
@@ -61,7 +69,7 @@ use secmx_core::smtp::server::ServerConfig;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tree::{Entry, Sources};
 
 /// A configuration, complete: what the file leaves out has its default.
@@ -83,6 +91,8 @@ pub struct Config {
     pub postmaster: Mailbox,
     /// `[paths]`.
     pub paths: Paths,
+    /// `[control]`.
+    pub control: Control,
     /// `[tls]`.
     pub tls: Tls,
     /// `[web]`.
@@ -101,6 +111,12 @@ pub struct Config {
     pub send: Outward,
     /// `[queue]`.
     pub queue: Queue,
+    /// `[history]`.
+    pub history: History,
+    /// `[quarantine]`.
+    pub quarantine: Quarantine,
+    /// `[reload]`.
+    pub reload: Reload,
     /// `[policies]`.
     pub policies: Policies,
     /// `[[policy]]`, in the order in which they are asked.
@@ -157,6 +173,11 @@ impl Config {
         std::iter::once(self.hostname.to_string()).chain(policies.map(|domain| format!("mta-sts.{domain}"))).collect()
     }
 
+    /// Where the control socket is.
+    pub fn socket(&self) -> PathBuf {
+        self.control.socket.clone().unwrap_or_else(|| self.paths.state.join("control.sock"))
+    }
+
     /// This gateway as the sessions of one listener present it, with that listener's limits. `mechanisms` are offered where users send from.
     pub fn smtp(&self, listener: &Listener, mechanisms: &[String]) -> ServerConfig {
         ServerConfig {
@@ -177,13 +198,49 @@ impl Config {
             ("paths.cache", self.paths.cache == new.paths.cache),
             ("policies.compile", self.policies.compile == new.policies.compile),
             ("policies.limits.concurrent", self.policies.concurrent == new.policies.concurrent),
+            ("control", self.control == new.control),
             ("receive.NAME.listen", places(self) == places(new)),
             ("web", self.web == new.web),
             ("queue", self.queue == new.queue),
             ("decisions", self.decisions.same_place(&new.decisions)),
+            ("reload", self.reload == new.reload),
+            ("history", self.history == new.history),
             ("log", self.log == new.log),
         ];
         kept.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+    }
+
+    /// Every table or top-level key in which `new` is another, as its key.
+    pub fn differences(&self, new: &Self) -> Vec<&'static str> {
+        let same = [
+            ("hostname", self.hostname == new.hostname),
+            ("domains", self.domains == new.domains),
+            ("deliver_to", self.deliver_to == new.deliver_to),
+            ("postmaster", self.postmaster == new.postmaster),
+            ("paths", self.paths == new.paths),
+            ("control", self.control == new.control),
+            ("tls", self.tls == new.tls),
+            ("web", self.web == new.web),
+            ("publish", self.publish == new.publish),
+            ("dns", self.dns == new.dns),
+            ("receive", self.receive == new.receive),
+            ("auth", self.auth == new.auth),
+            ("recipients", self.recipients == new.recipients),
+            ("send", self.send == new.send),
+            ("queue", self.queue == new.queue),
+            ("history", self.history == new.history),
+            ("quarantine", self.quarantine == new.quarantine),
+            ("reload", self.reload == new.reload),
+            ("content", self.content == new.content),
+            ("escrow", self.escrow == new.escrow),
+            ("policies", self.policies == new.policies),
+            ("policy", self.policy == new.policy),
+            ("list", self.list == new.list),
+            ("decisions", self.decisions == new.decisions),
+            ("replay", self.replay == new.replay),
+            ("log", self.log == new.log),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }
 
     fn load_with(path: Option<&Path>, variables: impl Iterator<Item = (String, String)>, today: Date) -> Outcome {
@@ -222,12 +279,16 @@ impl Config {
             web: section.table("web", |section| Web::read(section, &tls, &publish)),
             tls,
             publish,
+            control: section.table("control", Control::read),
             dns: section.table("dns", Dns::read),
             receive: Listener::read_all(section),
             auth: section.table("auth", Auth::read),
             recipients: section.table("recipients", Recipients::read),
             send: section.table("send", |section| Outward::read(section, &hostname)),
             queue: section.table("queue", Queue::read),
+            history: section.table("history", History::read),
+            quarantine: section.table("quarantine", Quarantine::read),
+            reload: section.table("reload", Reload::read),
             policies: section.table("policies", |section| Policies::read(section, beside)),
             policy: Policy::read_all(section),
             content: section.table("content", Content::read),

@@ -96,12 +96,20 @@ impl Pattern {
         }
     }
 
+    /// Whether it names every recipient of that domain.
+    pub fn covers(&self, domain: &MailDomain) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Below(zone) => matches!(domain, MailDomain::Name(domain) if domain != zone && domain.is_within(zone)),
+            Self::At(only) => only == domain,
+            Self::Mailbox(_) => false,
+        }
+    }
+
     /// Whether it names that recipient.
     pub fn names(&self, to: &Mailbox) -> bool {
         match self {
-            Self::Everyone => true,
-            Self::Below(zone) => to.domain().name().is_some_and(|domain| domain != zone && domain.is_within(zone)),
-            Self::At(domain) => to.domain() == domain,
+            Self::Everyone | Self::Below(_) | Self::At(_) => self.covers(to.domain()),
             // Only the domain may tell `Bo` from `bo` (RFC 5321, 2.4). A rule that protects must not be slipped past by a capital.
             Self::Mailbox(mailbox) => {
                 to.domain() == mailbox.domain() && to.local_part().to_lowercase() == mailbox.local_part().to_lowercase()

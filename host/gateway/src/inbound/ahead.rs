@@ -41,10 +41,13 @@ pub(super) enum Word {
     Unsure,
 }
 
+/// Whether a recipient is there, by the host asked and the domain of its mail, and until when that counts.
+type Remembered = HashMap<(String, MailDomain), (bool, Timestamp)>;
+
 /// What hosts inside said, for as long as it counts. Clones share it.
 #[derive(Debug, Clone)]
 pub struct CallAhead {
-    remembered: Arc<Mutex<HashMap<(String, MailDomain), (bool, Timestamp)>>>,
+    remembered: Arc<Mutex<Remembered>>,
     turns: Arc<Semaphore>,
 }
 

@@ -8,12 +8,14 @@ mod decide;
 mod door;
 mod intake;
 mod proxy;
+mod release;
 mod sasl;
 mod session;
 
 pub use ahead::CallAhead;
 pub use content::Intake;
 pub use door::Door;
+pub use release::{Released, release};
 
 use crate::clock::Clock;
 use crate::decisions::Decisions;

@@ -73,6 +73,8 @@ pub(super) struct Session {
     pub(super) queue: Option<QueueId>,
     /// What they decided.
     pub(super) decided: Option<Pending>,
+    /// Name of the policy that ruled on the content.
+    ruled_by: Option<String>,
     unsent: Vec<u8>,
     messages: u32,
 }
@@ -121,6 +123,7 @@ impl Session {
             effects: ContentEffects::default(),
             queue: None,
             decided: None,
+            ruled_by: None,
             unsent: Vec::new(),
             messages: 0,
         }
@@ -422,6 +425,7 @@ impl Session {
         self.content.put_back(content);
         let inspection = inspection?;
         self.effects = inspection.effects;
+        self.ruled_by = inspection.by;
         Ok(inspection.ruling)
     }
 
@@ -431,7 +435,7 @@ impl Session {
         let hello = self.hello.clone().unwrap_or(Hello { name: "unknown".into(), extended: false });
         let (standing, reason) = match disposition {
             Disposition::Deliver => (Standing::Due, None),
-            Disposition::Quarantine(reason) => (kept(&reason), Some(reason)),
+            Disposition::Quarantine(reason) => (kept(&reason, self.ruled_by.take()), Some(reason)),
         };
         let (notes, passed) = Pending::split(self.decided.take());
         let must_be_written = !notes.is_empty();
@@ -498,13 +502,14 @@ impl Session {
         self.coming_in = None;
         self.effects = ContentEffects::default();
         (self.queue, self.decided) = (None, None);
+        self.ruled_by = None;
         self.parameters.clear();
         self.recipient_parameters.clear();
     }
 }
 
-fn kept(reason: &Reason) -> Standing {
-    Standing::Quarantined { code: reason.code.clone(), text: reason.text.clone() }
+fn kept(reason: &Reason, by: Option<String>) -> Standing {
+    Standing::Quarantined { code: reason.code.clone(), text: reason.text.clone(), by }
 }
 
 fn fault() -> Ruling {

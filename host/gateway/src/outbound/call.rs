@@ -5,6 +5,7 @@
 
 use super::login::Exchange;
 use super::pool::{Link, Place};
+use super::transcript::Transcript;
 use super::worker::{Attempt, Job};
 use crate::config::Downgrade;
 use crate::stream::Stream;
@@ -106,6 +107,10 @@ struct Call<'a> {
     messages: u32,
     /// The connection is to wait for another message.
     kept: bool,
+    /// What was said.
+    transcript: Transcript,
+    /// What the session sends now is content.
+    in_content: bool,
     ended: Option<Result<Outcome, Cause>>,
 }
 
@@ -118,8 +123,22 @@ enum News {
 
 impl<'a> Call<'a> {
     fn new(attempt: &'a Attempt<'a>, place: &'a Place, address: SocketAddr, stream: Stream) -> Self {
-        let (job, stream, channel) = (attempt.job, Some(stream), Channel::plain());
-        Self { attempt, job, place, address, stream, login: None, deadline: None, sent: 0, channel, messages: 0, kept: false, ended: None }
+        Self {
+            attempt,
+            job: attempt.job,
+            place,
+            address,
+            stream: Some(stream),
+            login: None,
+            deadline: None,
+            sent: 0,
+            channel: Channel::plain(),
+            messages: 0,
+            kept: false,
+            transcript: Transcript::default(),
+            in_content: false,
+            ended: None,
+        }
     }
 
     async fn run(mut self, mut session: ClientSession, first: Vec<Effect>) -> Result<Outcome, Cause> {
@@ -131,6 +150,9 @@ impl<'a> Call<'a> {
                 None => Some(self.listen().await),
             };
             let mut more = Vec::new();
+            if let Some(news) = &news {
+                self.in_content = matches!(news, News::Body(_));
+            }
             session = match news {
                 Some(News::Octets(octets)) => session.handle(Input::Octets(&octets), &mut more),
                 Some(News::Body(octets)) => session.handle(Input::Body(&octets), &mut more),
@@ -139,6 +161,12 @@ impl<'a> Call<'a> {
             };
             effects.extend(more);
         }
+        self.job.courier.log.write(&Event::Dialogue {
+            queue: self.job.message.id.to_string(),
+            exchanger: &self.attempt.exchanger.name.to_string(),
+            address: self.address.to_string(),
+            lines: std::mem::take(&mut self.transcript).finish(),
+        });
         if let Some(stream) = self.stream.take_if(|_| self.kept) {
             self.keep(stream, session);
         }
@@ -188,6 +216,11 @@ impl<'a> Call<'a> {
         let Some(stream) = &mut self.stream else {
             return Some(News::Other(Input::Closed("the connection is gone".into())));
         };
+        if self.in_content {
+            self.transcript.content(octets.len());
+        } else {
+            self.transcript.sent(octets);
+        }
         // A peer that reads nothing must not hold a worker for ever.
         let patience = self.deadline.unwrap_or_else(|| Instant::now() + self.job.generation.config.send.timeouts.block);
         match timeout_at(patience, stream.write_all(octets)).await {
@@ -209,6 +242,7 @@ impl<'a> Call<'a> {
             Ok(Err(error)) => News::Other(Input::Closed(error.to_string())),
             Ok(Ok(length)) => {
                 buffer.truncate(length);
+                self.transcript.received(&buffer);
                 News::Octets(buffer)
             }
         }
@@ -229,6 +263,9 @@ impl<'a> Call<'a> {
         News::Other(match timeout(patience, handshake).await {
             Ok(Ok((stream, channel))) => {
                 self.stream = Some(Box::new(stream));
+                if let Some(tls) = &channel.tls {
+                    self.transcript.happened(&format!("{} {}", tls.version, tls.cipher));
+                }
                 Input::Secured(channel)
             }
             Ok(Err(error)) => Input::SecureFailed(handshake_error(&error)),

@@ -97,7 +97,7 @@ fn prove(password: &str, nonce: &str, bare: &str, challenge: &[u8]) -> Option<(S
     let both = attributes.next()?.strip_prefix("r=")?;
     let salt = STANDARD.decode(attributes.next()?.strip_prefix("s=")?).ok()?;
     let iterations: u32 = attributes.next()?.strip_prefix("i=")?.parse().ok()?;
-    if !both.strip_prefix(nonce).is_some_and(|theirs| !theirs.is_empty()) || !ITERATIONS.contains(&iterations) {
+    if both.strip_prefix(nonce).is_none_or(str::is_empty) || !ITERATIONS.contains(&iterations) {
         return None;
     }
     let mut salted = [0; digest::SHA256_OUTPUT_LEN];

@@ -13,7 +13,10 @@ mod scheduler;
 mod search;
 mod settle;
 mod shares;
+mod surrender;
+mod transcript;
 mod worker;
 
 pub use pool::Pool;
 pub use scheduler::Courier;
+pub use surrender::give_up;

@@ -9,8 +9,10 @@ use crate::generation::Current;
 use crate::levels::Levels;
 use crate::log::Log;
 use crate::mta_sts::PolicyStore;
+use crate::orders::Orders;
 use crate::spool::{SetAside, Spool};
 use jiff::Timestamp;
+use secmx_core::mail::MailDomain;
 use secmx_core::queue::Delivery;
 use secmx_core::report::Event;
 use std::net::SocketAddr;
@@ -43,6 +45,8 @@ pub struct Courier {
     pub log: Log,
     /// The time.
     pub clock: Clock,
+    /// Destinations that wait because an operator said so.
+    pub orders: Arc<Orders>,
     /// Where we listen ourselves: never a place to deliver to (D-8).
     pub addresses: Vec<SocketAddr>,
     /// Connections that wait for another message.
@@ -94,7 +98,8 @@ impl Courier {
 
     /// What is due now and whose destination has a share left.
     async fn claim(&self, now: Timestamp, limit: usize, shares: &Shares) -> Vec<Delivery> {
-        let claimed = self.spool.claim(now, limit, LEASE, &|domain| shares.left(domain, now)).await;
+        let room = |domain: &MailDomain| if self.orders.suspends(domain, now) { 0 } else { shares.left(domain, now) };
+        let claimed = self.spool.claim(now, limit, LEASE, &room).await;
         for SetAside { key: record, detail } in self.spool.set_aside().await {
             self.log.write(&Event::SetAside { record, detail });
         }
@@ -110,12 +115,13 @@ impl Courier {
     /// Returns when there may be something to claim that was not there at `now`. What was due then had no room.
     async fn wait(&self, now: Timestamp, shares: &Shares) {
         let latest = now.checked_add(IDLE).unwrap_or(now);
-        let due = self.spool.next_due().await.into_iter().chain(shares.next(now));
+        let due = self.spool.next_due().await.into_iter().chain(shares.next(now)).chain(self.orders.next_end(now));
         let due = due.filter(|due| *due > now).min().unwrap_or(latest).min(latest);
         tokio::select! {
             () = self.spool.changed() => {}
             () = self.clock.sleep_until(due) => {}
             () = shares.returned() => {}
+            () = self.orders.changed() => {}
         }
     }
 }

@@ -70,6 +70,18 @@ pub(super) async fn settle(job: &Job<'_>, verdict: Verdict) -> Result<(), SpoolE
     Ok(())
 }
 
+/// Gives up every recipient of a delivery that nobody is trying, with one failure for all.
+pub(super) async fn give_up(job: &Job<'_>, failure: &Failure) -> Result<(), SpoolError> {
+    let returned = job.delivery.recipients.iter().map(|to| (to.clone(), failure.clone())).collect();
+    let remaining = Remaining { returned, ..Remaining::default() };
+    let told = asked(job, &remaining.returned, RecipientRequest::wants_failure, Told::Failed);
+    let notice = compose(job, Action::Failed, told, &job.delivery.last).await;
+    let bounce = notice.as_ref().map(|notice| notice.message.id);
+    job.courier.spool.withdraw(job.delivery.key, notice.into_iter().collect()).await?;
+    log(job, &remaining, job.now, bounce);
+    Ok(())
+}
+
 /// Who waits and who is given up. A message that is too old is given up with what kept it.
 fn sort(recipients: Vec<(Mailbox, Fate)>, expired: bool) -> Remaining {
     recipients.into_iter().fold(Remaining::default(), |mut remaining, (to, fate)| {

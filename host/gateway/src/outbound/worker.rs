@@ -73,14 +73,21 @@ pub(super) async fn attempt(courier: &Courier, delivery: Delivery) -> Reached {
             return Reached::Unclear;
         }
     };
-    let job =
-        Job { courier, generation: courier.current.load_full(), message, delivery, now: courier.clock.now(), minutes: Mutex::default() };
+    let job = Job::new(courier, message, delivery);
     let verdict = job.verdict().await;
     let reached = Reached::of(&verdict);
     if let Err(error) = settle::settle(&job, verdict).await {
         courier.log.write(&Event::SpoolFailed { detail: error.to_string() });
     }
     reached
+}
+
+impl<'a> Job<'a> {
+    /// Work that begins now, under what is in force now.
+    pub(super) fn new(courier: &'a Courier, message: Message, delivery: Delivery) -> Self {
+        let (generation, now) = (courier.current.load_full(), courier.clock.now());
+        Self { courier, generation, message, delivery, now, minutes: Mutex::default() }
+    }
 }
 
 impl Job<'_> {

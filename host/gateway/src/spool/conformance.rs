@@ -6,7 +6,7 @@ mod rate;
 
 use super::tables::{Survives, Table, Tables, Write};
 use super::*;
-use fixture::{Disk, Ground, LEASE, Memory, at, deliver_all, mail, mailbox, records};
+use fixture::{Disk, Ground, LEASE, Memory, at, deliver_all, held, mail, mailbox, records};
 use secmx_core::queue::Standing;
 use secmx_core::report::Cause;
 
@@ -30,6 +30,9 @@ on_every_engine! {
     ids_rise_across_restarts
     an_attempt_is_on_record_until_it_is_settled
     deliveries_are_listed_in_pages
+    what_is_looked_for_is_found_and_counted
+    what_is_withdrawn_is_gone_unless_it_is_under_way
+    a_message_is_replaced_whole
     bodies_read_back_from_any_place
     thirty_mebibytes_read_back
     a_full_spool_goes_on_delivering
@@ -71,7 +74,7 @@ async fn a_restart_resumes<G: Ground>() {
         spool.accept(new.message.clone(), new.deliveries.clone(), new.body.clone()).await.expect("room");
         spool.claim(at(0), 9, LEASE, &|_| 9).await.expect("whole");
         spool.settle(new.deliveries[0].key, Settlement::Finished, vec![]).await.expect("there");
-        spool.hold(new.deliveries[1].key, "why").await.expect("there");
+        spool.stand(new.deliveries[1].key, held()).await.expect("there");
         new
     };
     let opened = ground.open();
@@ -110,7 +113,7 @@ async fn claims_keep_order_and_room<G: Ground>() {
     assert_eq!(order(spool.claim(at(8), 9, LEASE, &room).await.expect("whole")), [1, 2, 4], "x.test has room for one");
     assert_eq!(order(spool.claim(at(8), 1, LEASE, &|_| 9).await.expect("whole")), [3]);
     assert_eq!(order(spool.claim(at(8), 9, LEASE, &|_| 9).await.expect("whole")), [5], "9 is not due");
-    let all = spool.deliveries(None, 9).await.expect("whole");
+    let all = spool.deliveries(&Among::default(), None, 9).await.expect("whole");
     let key = all.iter().find(|delivery| delivery.next == at(4)).expect("there").key;
     spool.give_back(key);
     spool.give_back(key);
@@ -154,18 +157,14 @@ async fn held_is_not_claimed<G: Ground>() {
     let key = new.deliveries[0].key;
     spool.accept(new.message, new.deliveries, new.body).await.expect("room");
     spool.claim(at(0), 9, LEASE, &|_| 9).await.expect("whole");
-    spool.hold(key, "why").await.expect("there");
+    spool.stand(key, held()).await.expect("there");
     let waiting = Settlement::Waiting { recipients: vec![mailbox("a@x.test")], attempts: 1, next: at(60), last: vec![], warned: false };
     spool.settle(key, waiting, vec![]).await.expect("there");
-    assert_eq!(
-        spool.delivery(key).await.map(|d| d.standing),
-        Ok(Standing::Held { reason: "why".into() }),
-        "the attempt does not release it"
-    );
+    assert_eq!(spool.delivery(key).await.map(|d| d.standing), Ok(held()), "the attempt does not release it");
     spool.requeue(key, at(5)).await.expect("there");
     assert_eq!(spool.claim(at(1000), 9, LEASE, &|_| 9).await.expect("whole"), []);
     assert_eq!(spool.next_due().await, None);
-    spool.release(key).await.expect("there");
+    spool.stand(key, Standing::Due).await.expect("there");
     assert_eq!(spool.claim(at(4), 9, LEASE, &|_| 9).await.expect("whole"), []);
     assert_eq!(spool.claim(at(5), 9, LEASE, &|_| 9).await.expect("whole").len(), 1, "at the time it was requeued for");
 }
@@ -174,7 +173,7 @@ async fn quarantined_is_not_claimed<G: Ground>() {
     let ground = G::new();
     let spool = ground.open().spool;
     let new = mail(&spool, &["x.test"], b"");
-    let standing = Standing::Quarantined { code: "dlp.iban".into(), text: "an account number".into() };
+    let standing = Standing::Quarantined { code: "dlp.iban".into(), text: "an account number".into(), by: None };
     let deliveries = new.deliveries.into_iter().map(|delivery| Delivery { standing: standing.clone(), ..delivery }).collect();
     spool.accept(new.message, deliveries, new.body).await.expect("room");
     assert_eq!(spool.claim(at(1000), 9, LEASE, &|_| 9).await.expect("whole"), []);
@@ -272,14 +271,98 @@ async fn deliveries_are_listed_in_pages<G: Ground>() {
     spool.claim(at(0), 2, LEASE, &|_| 9).await.expect("whole");
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let page = spool.deliveries(after, 4).await.expect("readable");
+        let page = spool.deliveries(&Among::default(), after, 4).await.expect("readable");
         assert!(page.len() <= 4);
         let Some(last) = page.last() else { break };
         after = Some(last.key);
         listed.extend(page);
     }
     assert_eq!(listed, all);
-    assert_eq!(spool.deliveries(None, 0).await, Ok(vec![]));
+    assert_eq!(spool.deliveries(&Among::default(), None, 0).await, Ok(vec![]));
+}
+
+async fn what_is_looked_for_is_found_and_counted<G: Ground>() {
+    let ground = G::new();
+    let spool = ground.open().spool;
+    let mut keys = Vec::new();
+    for domains in [&["x.test", "y.test"][..], &["x.test"], &["z.test"], &["x.test"]] {
+        let new = mail(&spool, domains, b"body");
+        keys.extend(new.deliveries.iter().map(|delivery| delivery.key));
+        spool.accept(new.message, new.deliveries, new.body).await.expect("room");
+    }
+    spool.stand(keys[2], held()).await.expect("there");
+    spool.requeue(keys[4], at(50)).await.expect("there");
+    let found = async |among: Among| {
+        let mut found = Vec::new();
+        while let [next] = &spool.deliveries(&among, found.last().copied(), 1).await.expect("readable")[..] {
+            found.push(next.key);
+        }
+        found
+    };
+    let domain = |name: &str| MailDomain::parse(name).expect("valid");
+    assert_eq!(found(Among { domains: vec![domain("x.test")], ..Among::default() }).await, [keys[0], keys[2], keys[4]]);
+    assert_eq!(found(Among { kept: Some(true), ..Among::default() }).await, [keys[2]]);
+    assert_eq!(found(Among { messages: vec![keys[0].id, keys[3].id], ..Among::default() }).await, [keys[0], keys[1], keys[3]]);
+    assert_eq!(found(Among { until: Some(at(0)), ..Among::default() }).await, [], "they came at 1");
+    assert_eq!(found(Among { until: Some(at(2)), kept: Some(false), ..Among::default() }).await, [keys[0], keys[1], keys[3], keys[4]]);
+    spool.claim(at(0), 1, LEASE, &|domain| usize::from(domain.to_string() == "x.test")).await.expect("whole");
+
+    let destinations = spool.destinations().await;
+    assert_eq!(
+        destinations.iter().map(|one| one.domain.to_string()).collect::<Vec<_>>(),
+        ["x.test", "y.test", "z.test"],
+        "the busiest first"
+    );
+    let x = &destinations[0];
+    assert_eq!((x.waiting, x.under_way, x.held, x.octets), (1, 1, 1, 12));
+    assert_eq!((x.oldest, x.next, x.tried), (keys[0].id, Some(at(50)), keys[4]));
+}
+
+async fn what_is_withdrawn_is_gone_unless_it_is_under_way<G: Ground>() {
+    let ground = G::new();
+    let spool = ground.open().spool;
+    let new = mail(&spool, &["x.test", "y.test"], b"body");
+    let [first, second] = [new.deliveries[0].key, new.deliveries[1].key];
+    spool.accept(new.message, new.deliveries, new.body).await.expect("room");
+    spool.claim(at(0), 1, LEASE, &|_| 9).await.expect("whole");
+    assert_eq!(spool.withdraw(first, vec![]).await, Err(SpoolError::Busy));
+    assert!(spool.delivery(first).await.is_ok(), "nothing happened");
+    let notice = mail(&spool, &["s.test"], b"notice");
+    let told = notice.message.id;
+    spool.withdraw(second, vec![notice]).await.expect("at rest");
+    assert_eq!(spool.delivery(second).await, Err(SpoolError::Gone));
+    assert_eq!(spool.body(told, 0, 9).await, Ok(Bytes::from_static(b"notice")));
+    spool.give_back(first);
+    spool.withdraw(first, vec![]).await.expect("at rest");
+    assert_eq!(spool.started(first, "mx.x.test", at(0)).await, Err(SpoolError::Gone), "whoever claimed it meanwhile sends nothing");
+    assert_eq!(spool.counts().await, Counts { messages: 1, deliveries: 1, octets: 6 });
+}
+
+async fn a_message_is_replaced_whole<G: Ground>() {
+    let ground = G::new();
+    let (id, long) = {
+        let spool = ground.open().spool;
+        let old = mail(&spool, &["x.test", "y.test", "z.test"], b"old body");
+        let id = old.message.id;
+        spool.accept(old.message, old.deliveries, old.body).await.expect("room");
+        let mut new = mail(&spool, &["x.test"], b"");
+        new.message.id = id;
+        new.deliveries[0].key.id = id;
+        let long = Bytes::from(vec![7; 600_000]);
+        new.body = vec![long.clone()];
+        new.message.octets = 600_000;
+        spool.claim(at(0), 1, LEASE, &|_| 9).await.expect("whole");
+        assert_eq!(spool.replace(new.clone()).await, Err(SpoolError::Busy));
+        spool.give_back(DeliveryKey { id, number: 0 });
+        spool.replace(new).await.expect("at rest");
+        (id, long)
+    };
+    let opened = ground.open();
+    assert_eq!(opened.set_aside, []);
+    assert_eq!(opened.spool.counts().await, Counts { messages: 1, deliveries: 1, octets: 600_000 });
+    assert_eq!(opened.spool.body(id, 0, 1_000_000).await, Ok(long));
+    opened.spool.withdraw(DeliveryKey { id, number: 0 }, vec![]).await.expect("at rest");
+    assert_eq!(records(&opened.spool.shared.tables), [], "nothing is left of either");
 }
 
 async fn bodies_read_back_from_any_place<G: Ground>() {
@@ -423,9 +506,9 @@ async fn a_change_wakes_the_scheduler<G: Ground>() {
     let key = new.deliveries[0].key;
     spool.accept(new.message, new.deliveries, new.body).await.expect("room");
     spool.changed().await;
-    spool.hold(key, "why").await.expect("there");
+    spool.stand(key, held()).await.expect("there");
     spool.changed().await;
-    let (woken, released) = tokio::join!(spool.changed(), spool.release(key));
+    let (woken, released) = tokio::join!(spool.changed(), spool.stand(key, Standing::Due));
     assert_eq!((woken, released), ((), Ok(())));
 }
 

@@ -5,12 +5,13 @@
 //! alone: a restart frees them.
 
 use super::lane::{Lane, Listed, Place};
+use super::survey::Outline;
 use super::{Counts, Destination, Room};
 use jiff::{SignedDuration, Timestamp};
 use secmx_core::mail::MailDomain;
 use secmx_core::queue::{DeliveryKey, QueueId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +145,21 @@ impl Index {
         self.of(id).map(|(key, _)| *key).collect()
     }
 
+    /// Whether an attempt at a delivery may be under way.
+    pub(super) fn is_leased(&self, key: DeliveryKey) -> bool {
+        self.slots.get(&key).is_some_and(|slot| slot.lease.is_some())
+    }
+
+    /// What is known of every delivery of these messages that is behind `after`, in key order.
+    pub(super) fn behind(&self, after: Option<DeliveryKey>, messages: RangeInclusive<QueueId>) -> impl Iterator<Item = Outline<'_>> {
+        let first = DeliveryKey { id: *messages.start(), number: 0 };
+        let last = DeliveryKey { id: *messages.end(), number: u32::MAX };
+        let from = after.filter(|after| *after >= first).map_or(Bound::Included(first), Bound::Excluded);
+        let some = first <= last && after.is_none_or(|after| after < last);
+        let slots = some.then(|| self.slots.range((from, Bound::Included(last))));
+        slots.into_iter().flatten().map(|(key, slot)| Outline { key: *key, domain: &slot.domain, held: slot.held })
+    }
+
     pub(super) fn contains(&self, key: DeliveryKey) -> bool {
         self.slots.contains_key(&key)
     }
@@ -162,8 +178,11 @@ impl Index {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut last = None;
         for (key, slot) in self.slots.range((from, Bound::Unbounded)).take(limit) {
-            let known = tally.entry(Arc::clone(&slot.domain)).or_insert_with(|| Destination::new(&slot.domain, key.id));
+            let known = tally.entry(Arc::clone(&slot.domain)).or_insert_with(|| Destination::new(&slot.domain, *key, slot.next));
             known.octets += slot.octets;
+            if slot.next > known.latest {
+                (known.latest, known.tried) = (slot.next, *key);
+            }
             match (slot.held, slot.lease) {
                 (_, Some(_)) => known.under_way += 1,
                 (true, None) => known.held += 1,

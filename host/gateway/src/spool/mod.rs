@@ -14,18 +14,20 @@ mod operation;
 mod recent;
 mod record;
 mod stored;
+mod survey;
 pub mod tables;
 mod writer;
 
 pub use engine::{Engine, Limits, Opened};
 pub use local::{LocalSpool, LocalTables};
 pub use memory::{MemorySpool, MemoryTables};
+pub use survey::Among;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::{MailDomain, Mailbox};
-use secmx_core::queue::{Delivery, DeliveryKey, Message, QueueId};
+use secmx_core::queue::{Delivery, DeliveryKey, Message, QueueId, Standing};
 use secmx_core::report::Failure;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +40,8 @@ pub enum SpoolError {
     Full,
     /// There is no such message or delivery: it was finished, or set aside.
     Gone,
+    /// An attempt at it is under way: it is somebody else's until that ends.
+    Busy,
     /// A record is not what was written, or the spool cannot be trusted (451 4.3.0). In words, for the log.
     Fault(String),
 }
@@ -47,6 +51,7 @@ impl fmt::Display for SpoolError {
         match self {
             Self::Full => f.write_str("the spool is full"),
             Self::Gone => f.write_str("no such message or delivery in the spool"),
+            Self::Busy => f.write_str("an attempt at it is under way"),
             Self::Fault(detail) => f.write_str(detail),
         }
     }
@@ -143,11 +148,16 @@ pub struct Destination {
     pub oldest: QueueId,
     /// When the next of those that wait comes up.
     pub next: Option<Timestamp>,
+    /// The delivery that comes up last. It was tried most often, so what was answered last is written there.
+    pub tried: DeliveryKey,
+    latest: Timestamp,
 }
 
 impl Destination {
-    fn new(domain: &MailDomain, oldest: QueueId) -> Self {
-        Self { domain: domain.clone(), waiting: 0, held: 0, under_way: 0, octets: 0, oldest, next: None }
+    /// Nothing yet, for the destination of a delivery.
+    fn new(domain: &MailDomain, first: DeliveryKey, next: Timestamp) -> Self {
+        let domain = domain.clone();
+        Self { domain, waiting: 0, held: 0, under_way: 0, octets: 0, oldest: first.id, next: None, tried: first, latest: next }
     }
 }
 
@@ -229,11 +239,8 @@ pub trait Spool: Send + Sync {
     /// Takes notes away that are kept elsewhere now. A crash of the machine may bring them back.
     async fn forget(&self, notes: Vec<QueueId>) -> Result<(), SpoolError>;
 
-    /// Keeps a delivery back until it is released. An attempt under way is finished.
-    async fn hold(&self, key: DeliveryKey, reason: &str) -> Result<(), SpoolError>;
-
-    /// Lets a held or quarantined delivery go at its next time.
-    async fn release(&self, key: DeliveryKey) -> Result<(), SpoolError>;
+    /// Says whether a delivery may run: it is held, quarantined, or let go at its next time. An attempt under way is finished.
+    async fn stand(&self, key: DeliveryKey, standing: Standing) -> Result<(), SpoolError>;
 
     /// Makes a delivery come up at `now`. One that is held stays held.
     async fn requeue(&self, key: DeliveryKey, now: Timestamp) -> Result<(), SpoolError>;
@@ -245,14 +252,22 @@ pub trait Spool: Send + Sync {
     /// What waits for whom, the largest number of deliveries first. Counted while others go on, so it is true of no single moment.
     async fn destinations(&self) -> Vec<Destination>;
 
+    /// Ends a delivery that nobody is trying, and accepts what that gives rise to, in one step, as [`Spool::settle`] does. Errors with
+    /// [`SpoolError::Busy`] while an attempt is under way; nothing happens then.
+    async fn withdraw(&self, key: DeliveryKey, notices: Vec<NewMessage>) -> Result<(), SpoolError>;
+
+    /// Puts this message in the place of the one with the same id: its octets and its deliveries, in one step. Errors with
+    /// [`SpoolError::Busy`] while an attempt at any of its deliveries is under way.
+    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError>;
+
     /// A message that has deliveries.
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError>;
 
     /// One delivery as it stands.
     async fn delivery(&self, key: DeliveryKey) -> Result<Delivery, SpoolError>;
 
-    /// Up to `limit` deliveries behind `after`, in key order. What was claimed is among them.
-    async fn deliveries(&self, after: Option<DeliveryKey>, limit: usize) -> Result<Vec<Delivery>, SpoolError>;
+    /// Up to `limit` deliveries behind `after`, in key order, of those that `among` lets through. What was claimed is among them.
+    async fn deliveries(&self, among: &Among, after: Option<DeliveryKey>, limit: usize) -> Result<Vec<Delivery>, SpoolError>;
 
     /// Octets of a body from `offset` on: `max` of them, fewer only at the end, none behind it. A body that is not what was accepted is
     /// a fault, never a short read.

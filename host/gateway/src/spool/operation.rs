@@ -4,7 +4,7 @@ use super::engine::{Engine, Shared, move_aside};
 use super::record::Broken;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{Change, Transaction};
-use super::{Counts, Destination, NewMessage, Note, Room, SetAside, Settlement, Spool, SpoolError, Started};
+use super::{Among, Counts, Destination, NewMessage, Note, Room, SetAside, Settlement, Spool, SpoolError, Started};
 use super::{recent, stored};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,8 @@ const LARGE_OCTETS: u64 = 1024 * 1024;
 
 /// Deliveries that are counted without letting go of the index.
 const TALLY_STEP: usize = 10_000;
+/// Deliveries that are looked at in the index before others may look, so that a long list makes no session wait.
+const STRETCH: usize = 4096;
 
 /// A message as records, and what the index is to know of it.
 struct Prepared {
@@ -127,6 +129,27 @@ impl<T: Tables> Shared<T> {
             writes.extend(chunks.map(|number| stored::delete(Table::Chunks, &stored::numbered_key(key.id, number))));
         }
         Ok(Transaction { writes, changes: vec![Change::Remove(key)], survives: Survives::Machine })
+    }
+
+    /// Refuses what is being tried. A claim that comes after this finds the delivery gone before its content goes out: `started` is
+    /// asked of the same writer.
+    fn must_rest(&self, key: DeliveryKey) -> Result<(), SpoolError> {
+        if self.index().is_leased(key) { Err(SpoolError::Busy) } else { Ok(()) }
+    }
+
+    /// The message `id` goes, and what was prepared under the same id comes. No record is written twice in one batch.
+    fn replaced(&self, id: QueueId, new: Prepared) -> Result<Transaction, SpoolError> {
+        let old = self.index().deliveries_of(id);
+        let octets = self.index().octets_of(id).ok_or(SpoolError::Gone)?;
+        old.iter().try_for_each(|key| self.must_rest(*key))?;
+        let chunks = (0..stored::chunk_count(octets)).map(|number| stored::delete(Table::Chunks, &stored::numbered_key(id, number)));
+        let deliveries = old.iter().map(|key| stored::delete(Table::Deliveries, &stored::delivery_key(*key)));
+        let attempts = old.iter().map(|key| stored::delete(Table::Attempts, &stored::delivery_key(*key)));
+        let mut writes: Vec<Write> = chunks.chain(deliveries).chain(attempts).collect();
+        writes.retain(|gone| !new.writes.iter().any(|write| write.table == gone.table && write.key == gone.key));
+        writes.extend(new.writes);
+        let changes = old.into_iter().map(Change::Remove).chain(new.changes).collect();
+        Ok(Transaction { writes, changes, survives: Survives::Machine })
     }
 
     /// Takes a broken record out of the queue: a delivery alone; a message, or a body, with all its deliveries. Bodies stay where they
@@ -235,6 +258,41 @@ impl<T: Tables> Shared<T> {
             if notes.len() + broken.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok((notes, broken))
+    }
+
+    /// Found in the index, then read one by one: what is not wanted is not read.
+    fn deliveries_among(&self, among: &Among, mut after: Option<DeliveryKey>, limit: usize) -> io::Result<Vec<Delivery>> {
+        let mut deliveries = Vec::new();
+        while deliveries.len() < limit {
+            let (mut wanted, mut last) = (Vec::new(), None);
+            for outline in self.index().behind(after, among.messages()).take(STRETCH) {
+                last = Some(outline.key);
+                wanted.extend(among.has(&outline).then_some(outline.key));
+            }
+            if last.is_none() {
+                break;
+            }
+            for key in wanted {
+                let record = self.tables.read(Table::Deliveries, &stored::delivery_key(key))?;
+                deliveries.extend(record.and_then(|record| stored::read_delivery(key, &record).ok()));
+                if deliveries.len() == limit {
+                    break;
+                }
+            }
+            after = last;
+        }
+        Ok(deliveries)
+    }
+}
+
+impl Transaction {
+    /// With messages that are accepted in the same step.
+    fn with(mut self, prepared: Vec<Prepared>) -> Self {
+        for Prepared { writes, changes } in prepared {
+            self.writes.extend(writes);
+            self.changes.extend(changes);
+        }
+        self
     }
 }
 
@@ -361,11 +419,7 @@ impl<T: Tables> Spool for Engine<T> {
     ) -> Result<(), SpoolError> {
         let prepared = notices.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         self.submit(key.id, 0, move |shared, _| {
-            let mut transaction = shared.settle(key, settlement)?;
-            for notice in prepared {
-                transaction.writes.extend(notice.writes);
-                transaction.changes.extend(notice.changes);
-            }
+            let mut transaction = shared.settle(key, settlement)?.with(prepared);
             transaction.writes.extend(notes.iter().map(stored::put_note));
             Ok(transaction)
         })
@@ -398,13 +452,8 @@ impl<T: Tables> Spool for Engine<T> {
         .await
     }
 
-    async fn hold(&self, key: DeliveryKey, reason: &str) -> Result<(), SpoolError> {
-        let standing = Standing::Held { reason: reason.to_owned() };
+    async fn stand(&self, key: DeliveryKey, standing: Standing) -> Result<(), SpoolError> {
         self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { standing, ..delivery })).await
-    }
-
-    async fn release(&self, key: DeliveryKey) -> Result<(), SpoolError> {
-        self.submit(key.id, 0, move |shared, _| shared.rewrite(key, |delivery| Delivery { standing: Standing::Due, ..delivery })).await
     }
 
     async fn requeue(&self, key: DeliveryKey, now: Timestamp) -> Result<(), SpoolError> {
@@ -435,6 +484,21 @@ impl<T: Tables> Spool for Engine<T> {
         all
     }
 
+    async fn withdraw(&self, key: DeliveryKey, notices: Vec<NewMessage>) -> Result<(), SpoolError> {
+        let prepared = notices.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+        self.submit(key.id, 0, move |shared, _| {
+            shared.must_rest(key)?;
+            Ok(shared.finish(key, stored::delete(Table::Attempts, &stored::delivery_key(key)))?.with(prepared))
+        })
+        .await
+    }
+
+    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
+        let (id, octets) = (new.message.id, stored::octets(&new.body));
+        let prepared = self.read(move |_| prepare(new)).await??;
+        self.submit(id, octets, move |shared, _| shared.replaced(id, prepared)).await
+    }
+
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError> {
         let known = self.shared.recent().message(id);
         if let Some(known) = known {
@@ -448,8 +512,12 @@ impl<T: Tables> Spool for Engine<T> {
         self.read(move |shared| shared.delivery(key)).await?
     }
 
-    async fn deliveries(&self, after: Option<DeliveryKey>, limit: usize) -> Result<Vec<Delivery>, SpoolError> {
-        self.read(move |shared| shared.deliveries(after, limit)).await?.map_err(fault)
+    async fn deliveries(&self, among: &Among, after: Option<DeliveryKey>, limit: usize) -> Result<Vec<Delivery>, SpoolError> {
+        let among = among.clone();
+        let found = move |shared: &Shared<T>| {
+            if among.is_all() { shared.deliveries(after, limit) } else { shared.deliveries_among(&among, after, limit) }
+        };
+        self.read(found).await?.map_err(fault)
     }
 
     async fn body(&self, id: QueueId, offset: u64, max: u64) -> Result<Bytes, SpoolError> {

@@ -98,7 +98,7 @@ impl Case {
         // Loading asks `setup.check` with an executor of its own.
         let candidate = std::thread::scope(|scope| scope.spawn(load).join()).map_err(|_| "loading panicked".to_owned())??;
         let now = self.given.now()?;
-        Ok(candidate.ask(trial, Trialled { now: Some(now) }).await)
+        Ok(candidate.ask(trial, Trialled { now: Some(now), forgets: false }).await)
     }
 }
 

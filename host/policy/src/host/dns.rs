@@ -14,7 +14,9 @@ impl Host for State {
         if !self.identity.granted.dns.iter().any(|granted| granted == "*" || granted.eq_ignore_ascii_case(&kind)) {
             bail!("looking up {kind} is not granted: [[policy]] grant = {{ dns = [{kind:?}] }} gives it");
         }
-        let Some(resolver) = &self.identity.named.resolver else { return Ok(Err(Failure::Unavailable)) };
+        let Some(resolver) = self.identity.named.resolver.as_ref().filter(|_| !self.forgets()) else {
+            return Ok(Err(Failure::Unavailable));
+        };
         let kind = kind.to_ascii_uppercase();
         let found = resolver.look_up(&name, &kind).await;
         if self.story.lookups.len() < LOOKUPS_MAX {

@@ -197,6 +197,11 @@ impl State {
         (std::mem::take(&mut self.effects), std::mem::take(&mut self.story), std::mem::take(&mut self.writes))
     }
 
+    /// Whether nothing of the call is to stay.
+    pub(crate) fn forgets(&self) -> bool {
+        self.facts.trial.is_some_and(|trial| trial.forgets)
+    }
+
     /// Seconds since 1970-01-01T00:00:00Z, the same during one question.
     pub(crate) fn now(&self) -> u64 {
         self.now

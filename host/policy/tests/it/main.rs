@@ -2,10 +2,10 @@
 
 mod cases;
 mod chains;
+mod compiled;
 mod cost;
 mod documents;
 mod escrow;
-mod compiled;
 mod guests;
 mod hostile;
 mod manifests;

@@ -1,8 +1,9 @@
-//! `secmx policy`: everything an author of policies does, on this machine and without network.
+//! `secmx policy`: everything an author of policies does, on this machine and without network; and what a running gateway has in force.
 
 mod bench;
 mod build;
 mod inspect;
+mod list;
 mod mail;
 mod new;
 mod project;
@@ -12,8 +13,9 @@ mod run;
 mod test;
 mod trust;
 
-use super::Exit;
 use super::command::Origin;
+use super::remote::Asking;
+use super::{Exit, reload};
 use crate::workshop;
 use anyhow::Result;
 use clap::Subcommand;
@@ -62,6 +64,12 @@ pub(super) enum PolicyCommand {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
+    /// List who is asked what in a running gateway, in order, and what was said so far
+    #[command(after_help = list::HELP)]
+    List(Asking),
+    /// Make a running gateway load its policies again; a bad one changes nothing
+    #[command(after_help = reload::POLICY_HELP)]
+    Reload(Asking),
     /// Say what a component is, what it may ask for, and which settings it has, from the binary alone
     #[command(after_help = inspect::HELP)]
     Inspect {
@@ -129,6 +137,8 @@ pub(super) fn obey(command: PolicyCommand) -> Result<Exit> {
         PolicyCommand::Bench { folder, times } => bench::run(&folder, times),
         PolicyCommand::Replay(options) => replay::run(&options),
         PolicyCommand::Build { folder } => build::run(&folder),
+        PolicyCommand::List(asking) => list::run(&asking),
+        PolicyCommand::Reload(asking) => reload::run(&asking, "/policies/reload"),
         PolicyCommand::Inspect { component, json } => inspect::run(&component, json),
         PolicyCommand::Keygen { name } => trust::keygen(&name),
         PolicyCommand::Sign { component, key } => trust::sign(&component, &key),

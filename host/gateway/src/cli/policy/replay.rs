@@ -205,7 +205,7 @@ async fn ask_all(mut found: Found, items: Vec<Item>, recorded: &Recorded) -> Fou
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     for Item { name, given, now, message } in items {
         // Both are told the same time.
-        let fixed = Trialled { now: Some(now.unwrap_or_else(clock)) };
+        let fixed = Trialled { now: Some(now.unwrap_or_else(clock)), forgets: false };
         let trial = given.trial(message);
         *recorded.given.lock().unwrap_or_else(PoisonError::into_inner) = given;
         recorded.missed.store(false, Ordering::Relaxed);

@@ -121,6 +121,11 @@ pub(super) fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text.as_bytes(), false).expect("valid")
 }
 
+/// Kept back by an operator.
+pub(super) fn held() -> Standing {
+    Standing::Held { reason: "why".into(), until: None }
+}
+
 /// A message with one delivery per domain, all due at 0.
 pub(super) fn mail(spool: &impl Spool, domains: &[&str], body: &'static [u8]) -> NewMessage {
     let id = spool.new_id(at(1));

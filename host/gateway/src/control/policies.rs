@@ -1,0 +1,101 @@
+//! `GET /policies`: who is asked what, in which order, in the generation in force, and what they said so far.
+
+use super::{Control, Desk};
+use axum::routing::get;
+use axum::{Json, Router};
+use secmx_policy::{Duty, Mode, PolicyInfo};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// `secmx/policy-list/v1`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Policies {
+    schema: String,
+    /// Number of the generation in force.
+    pub(crate) generation: u64,
+    /// One chain for each kind of question.
+    pub(crate) chains: Vec<Chain>,
+}
+
+/// The policies that are asked one kind of question, in order. The first ruling that is not `pass` ends it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Chain {
+    /// `receiver`, `content` or `sender`.
+    pub(crate) interface: String,
+    /// In the order in which they are asked.
+    pub(crate) policies: Vec<Row>,
+}
+
+/// One policy in one chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version, when its component says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// SHA-256 of the component, hexadecimal.
+    pub(crate) sha256: String,
+    /// `enforce`; `shadow`: it is asked after the answer is known, and has no say.
+    pub(crate) mode: String,
+    /// The role where it is asked only: `BER`, `SOS` …; absent where it is asked always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<String>,
+    /// How often it was asked, about anything, since the gateway began.
+    pub(crate) asked: u64,
+    /// How often it ruled so.
+    pub(crate) rulings: BTreeMap<String, u64>,
+    /// How often it failed.
+    pub(crate) faults: u64,
+    /// Time that a question took on average, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) average_us: Option<u64>,
+}
+
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new().route("/policies", get(policies))
+}
+
+async fn policies(control: Desk) -> Json<Policies> {
+    let generation = control.current.load_full();
+    let all = generation.policies.policies();
+    let chains = ["receiver", "content", "sender"].map(|interface| Chain { interface: interface.into(), policies: chain(&all, interface) });
+    let number = control.reloader.standing().number;
+    Json(Policies { schema: "secmx/policy-list/v1".into(), generation: number, chains: chains.into() })
+}
+
+/// As they are asked: a receiver's role comes first, a sender's last, and who has no say comes after the answer.
+fn chain(all: &[PolicyInfo], interface: &str) -> Vec<Row> {
+    let place = |policy: &PolicyInfo| match (policy.mode, policy.duty, interface) {
+        (Mode::Shadow, ..) => 3,
+        (_, Duty::Role, "receiver") => 0,
+        (_, Duty::Role, _) => 2,
+        (_, Duty::Chain, _) => 1,
+    };
+    // Shadows are asked about content only.
+    let asked = |policy: &&PolicyInfo| policy.interfaces.contains(&interface) && (policy.mode == Mode::Enforce || interface == "content");
+    let mut chain: Vec<&PolicyInfo> = all.iter().filter(asked).collect();
+    chain.sort_by_key(|policy| place(policy));
+    chain.into_iter().map(Row::of).collect()
+}
+
+impl Row {
+    fn of(policy: &PolicyInfo) -> Self {
+        let asked = policy.tally.asked();
+        Self {
+            name: policy.name.clone(),
+            version: policy.version.clone(),
+            sha256: policy.sha256.clone(),
+            mode: match policy.mode {
+                Mode::Enforce => "enforce".into(),
+                Mode::Shadow => "shadow".into(),
+            },
+            role: (policy.duty == Duty::Role).then(|| policy.name.to_uppercase()),
+            asked,
+            rulings: policy.tally.rulings.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            faults: policy.tally.faults,
+            average_us: policy.tally.microseconds.checked_div(asked),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Another generation of policies and configuration in a running gateway: when asked, when a file changes, and never when it is bad.
+
+use crate::operating::{object, told};
+use crate::policies::guests::{PASS, QUARANTINE, policy};
+use anyhow::{Context, Result, ensure};
+use secmx_lab::client::Client;
+use secmx_tests::{Process, Rig};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The component of a content policy whose `inspect` is this code.
+fn component(inspect: &str) -> Vec<u8> {
+    policy("unnamed", "", inspect).component.into_owned()
+}
+
+/// A gateway with one policy, in this file.
+async fn rig(inspect: &str, more: &str) -> Result<(Rig, PathBuf)> {
+    let mut rig = Rig::world().await?;
+    let file = rig.state().join("policy.wasm");
+    fs::write(&file, component(inspect))?;
+    rig.start("", &format!("{more}\n[[policy]]\nname = \"under-test\"\nuse = \"{}\"\n", file.display())).await?;
+    Ok((rig, file))
+}
+
+async fn send(rig: &Rig) -> Result<String> {
+    let mut client = Client::connect(rig.listener("public")?).await?;
+    client.command("EHLO probe.test").await?;
+    client.transact("a@probe.test", &["ana@agency.test"], "Subject: s\r\n\r\nbody").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_loaded_again_or_the_old_ones_stay() -> Result<()> {
+    let (rig, file) = rig(PASS, "[reload]\nwatch = false\n").await?;
+    send(&rig).await?;
+    let list = object(&rig.secmx(&["policy", "list", "--json"], "").await?, "secmx/policy-list/v1")?;
+    let content = list["chains"].as_array().context("chains")?.iter().find(|chain| chain["interface"] == "content").context("content")?;
+    let row = &content["policies"][0];
+    assert_eq!(
+        (row["name"].as_str(), row["asked"].as_u64(), row["rulings"]["pass"].as_u64()),
+        (Some("under-test"), Some(1), Some(1)),
+        "{list}"
+    );
+
+    fs::write(&file, component(QUARANTINE))?;
+    let (code, text, _) = told(&rig.secmx(&["policy", "reload"], "").await?);
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("generation 2 is in force\n  policy under-test: (") && text.contains(") instead of ("), "{text}");
+    send(&rig).await?;
+    rig.event("message.quarantined", |_| true).await?;
+
+    for (bad, why) in [
+        (b"\0asm".to_vec(), "under-test"),
+        (Vec::new(), "under-test"),
+        (component("unreachable"), "shown a small message before it was to come into force"),
+        (component("(loop (br 0)) unreachable"), "time limit"),
+    ] {
+        fs::write(&file, bad)?;
+        let (code, text, hints) = told(&rig.secmx(&["policy", "reload"], "").await?);
+        assert_eq!((code, text.as_str()), (Some(7), ""), "{hints}");
+        assert!(hints.contains("nothing was changed: ") && hints.contains(why), "{hints}");
+    }
+    let (_, text, _) = told(&rig.secmx(&["policy", "list"], "").await?);
+    assert!(
+        text.starts_with("generation 2\n") && text.contains("2 asked: 1 pass, 1 quarantine"),
+        "counts go on, and nobody was counted in rehearsal: {text}"
+    );
+    let receiver = text.split("\n\n").find(|chain| chain.starts_with("receiver\n")).context("receiver")?;
+    assert!(receiver.contains("  ber ") && receiver.contains(" role BER "), "{text}");
+    Ok(())
+}
+
+/// A save is noticed, a half-written file is not loaded, and what does not load leaves the old one in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_taken_over_by_itself() -> Result<()> {
+    let (rig, file) = rig(PASS, "").await?;
+    // The lookout begins beside the listeners; until it has, a change would be part of what it finds.
+    let touch = async |octets: &[u8], ok: bool| {
+        for _ in 0..40 {
+            fs::write(&file, octets)?;
+            let before = rig.log.named("config.reload").len();
+            for _ in 0..50 {
+                if rig.log.named("config.reload").iter().skip(before).any(|event| event["ok"] == ok) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // Another file, so that its digest is another.
+            fs::remove_file(&file)?;
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        anyhow::bail!("no reload; the log: {:#?}", rig.log.events())
+    };
+    touch(&component(ADD_FIELD_AND_PASS), true).await?;
+    assert!(send(&rig).await?.starts_with("250"));
+    let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
+    assert!(String::from_utf8_lossy(&taken[0].content).contains("X-Policy: one\r\n"));
+    touch(&component(ADD_FIELD_AND_PASS)[..100], false).await?;
+    assert!(send(&rig).await?.starts_with("250"));
+    let taken = rig.inside.wait_for_messages(2, PATIENCE).await;
+    assert!(String::from_utf8_lossy(&taken[1].content).contains("X-Policy: one\r\n"), "the good one is still in force");
+    Ok(())
+}
+
+const ADD_FIELD_AND_PASS: &str =
+    "(call $add-field (local.get $message) (i32.const 64) (i32.const 8) (i32.const 80) (i32.const 3)) i32.const 0";
+
+/// Generations that are put in force: 300, or as many as `SECMX_RELOADS` says.
+fn reloads() -> usize {
+    std::env::var("SECMX_RELOADS").ok().and_then(|number| number.parse().ok()).unwrap_or(300)
+}
+
+/// The files of generation `number`: a configuration and two policies that all say which it is.
+fn write_generation(rig: &Rig, number: usize) -> Result<()> {
+    for name in ["a", "b"] {
+        // The field's value is a number of six digits, written where the guest has its three letters.
+        let module = format!("(data (i32.const 200) \"{number:06}\")");
+        let inspect = "(call $add-field (local.get $message) (i32.const 64) (i32.const 8) (i32.const 200) (i32.const 6)) i32.const 0";
+        fs::write(rig.state().join(format!("{name}.wasm")), &policy("unnamed", &module, inspect).component)?;
+    }
+    let at = |name: &str| rig.state().join(format!("{name}.wasm")).display().to_string();
+    let entries = format!(
+        "[reload]\nwatch = false\n[[policy]]\nname = \"a\"\nuse = \"{}\"\n[[policy]]\nname = \"b\"\nuse = \"{}\"\n",
+        at("a"),
+        at("b")
+    );
+    let text =
+        rig.configuration("", &entries).replace("hostname = \"gw.agency.test\"", &format!("hostname = \"g{number:06}.agency.test\""));
+    Ok(fs::write(rig.file(), text)?)
+}
+
+/// Asks over the control socket, without the cost of a program each time.
+async fn reload(socket: &Path) -> Result<()> {
+    let mut stream = tokio::net::UnixStream::connect(socket).await?;
+    stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    Ok(())
+}
+
+/// Octets of memory that a process has.
+fn memory(pid: u64) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// Messages that were accepted, by subject: the generations that may have been in force at MAIL.
+type Accepted = HashMap<String, RangeInclusive<usize>>;
+
+/// Sends one message after the other, every other one so slowly that reloads come in between MAIL and the end of data.
+async fn load(door: SocketAddr, name: usize, force: Arc<(AtomicUsize, AtomicBool)>) -> Result<Accepted> {
+    let mut accepted = Accepted::new();
+    let mut client = Client::connect(door).await?;
+    client.command("EHLO probe.test").await?;
+    for number in 0.. {
+        if force.1.load(Ordering::Acquire) {
+            break;
+        }
+        let before = force.0.load(Ordering::Acquire);
+        ensure!(client.command("MAIL FROM:<a@probe.test>").await?.starts_with("250"));
+        // The next one may be in force already while it is not written down yet.
+        let after = force.0.load(Ordering::Acquire) + 1;
+        ensure!(client.command("RCPT TO:<ana@agency.test>").await?.starts_with("250"));
+        tokio::time::sleep(Duration::from_millis(if number % 2 == 0 { 10 } else { 150 })).await;
+        ensure!(client.command("DATA").await?.starts_with("354"));
+        let subject = format!("m{name}-{number}.");
+        let reply = client.command(&format!("Subject: {subject}\r\n\r\nbody\r\n.")).await?;
+        ensure!(reply.starts_with("250"), "{reply}");
+        accepted.insert(subject, before..=after);
+    }
+    Ok(accepted)
+}
+
+/// S9: "10,000 reloads under load: 0 lost, 0 messages that saw two versions, RSS drift < 5 %".
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_reloads_under_load() -> Result<()> {
+    let rig = Rig::world().await?;
+    write_generation(&rig, 0)?;
+    let mut gateway = Process::serve(&rig.file())?;
+    let door = gateway.listener("public")?;
+    let socket = rig.state().join("state/control.sock");
+    let pid = u64::from(gateway.id());
+    let force = Arc::new((AtomicUsize::new(0), AtomicBool::new(false)));
+    let senders: Vec<_> = (0..4).map(|name| tokio::spawn(load(door, name, Arc::clone(&force)))).collect();
+
+    let total = reloads();
+    let mut samples = Vec::new();
+    for number in 1..=total {
+        write_generation(&rig, number)?;
+        reload(&socket).await?;
+        force.0.store(number, Ordering::Release);
+        if number % (total / 30).max(1) == 0 {
+            samples.push(memory(pid)?);
+        }
+    }
+    force.1.store(true, Ordering::Release);
+    let mut accepted = Accepted::new();
+    for sender in senders {
+        accepted.extend(sender.await??);
+    }
+
+    let taken = rig.inside.wait_for_messages(accepted.len(), PATIENCE).await;
+    let mut seen = HashSet::new();
+    for message in &taken {
+        let text = String::from_utf8_lossy(&message.content).into_owned();
+        let generations: HashSet<usize> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("X-Policy: ").or(line.strip_prefix("\tby g").and_then(|name| name.get(..6))))
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let marks = text.matches("X-Policy: ").count() + text.matches("\tby g").count();
+        ensure!(marks == 3 && generations.len() == 1, "two generations in one message: {text}");
+        let subject = text.lines().find_map(|line| line.strip_prefix("Subject: ")).context("no subject")?;
+        let at_mail = accepted.get(subject).context("a message nobody sent")?;
+        ensure!(generations.iter().all(|number| at_mail.contains(number)), "not the one of MAIL, {at_mail:?}: {text}");
+        ensure!(seen.insert(subject.to_owned()), "{subject} came twice");
+    }
+    assert_eq!(seen.len(), accepted.len(), "none is lost");
+    let median = |part: &[u64]| {
+        let mut part = part.to_vec();
+        part.sort_unstable();
+        part[part.len() / 2]
+    };
+    // The first third warms up: caches of the spool, the allocator, the peaks of compiling.
+    let (early, late) = (median(&samples[samples.len() / 3..samples.len() * 2 / 3]), median(&samples[samples.len() * 2 / 3..]));
+    let drift = late as f64 / early as f64 * 100.0 - 100.0;
+    println!("{total} reloads, {} messages: 0 lost, 0 mixed; RSS {} MiB, then {} MiB: {drift:+.1} %", seen.len(), early >> 20, late >> 20);
+    assert!(drift < 5.0, "memory grows: {samples:?}");
+    Ok(())
+}
