@@ -143,7 +143,7 @@ impl Hearing<'_> {
         by: Option<&str>,
         code: &str,
     ) -> Result<Inspection, Fault> {
-        self.enforced(facts, &Arc::new(Inspected::new(message)), Some((by, code))).await
+        self.enforced(facts, &Arc::new(Inspected::new(message, Arc::clone(&self.policies.lens))), Some((by, code))).await
     }
 
     async fn enforced(

@@ -35,7 +35,7 @@ impl PolicySet {
             for policy in everyone {
                 for (interface, question, facts) in [
                     ("receiver", Question::Greet, Facts::session(session())),
-                    ("content", Question::Inspect, Facts::message(session(), Arc::new(Inspected::new(message())))),
+                    ("content", Question::Inspect, Facts::message(session(), Arc::new(Inspected::new(message(), Arc::default())))),
                 ] {
                     if policy.loaded.has(interface) {
                         let (answer, _, _) = policy.trial(question, facts.on_trial(Trialled { now: None, forgets: true })).await;

@@ -110,7 +110,7 @@ impl Identity {
 
     /// SHA-256 of the certificate itself, the first of the chain; zeros when there is none.
     pub fn sha256(&self) -> [u8; 32] {
-        self.key.cert.first().map(|certificate| sha2::Sha256::digest(certificate).into()).unwrap_or_default()
+        self.key.cert.first().map(|certificate| Sha256::digest(certificate).into()).unwrap_or_default()
     }
 
     /// For rustls.
