@@ -47,7 +47,9 @@ impl Generation {
         let dns = Dns::new(&config.dns)?;
         let sources = config.policy_sources(Some(Arc::new(Asked(dns.clone()))))?;
         let policies = PolicySet::load(runtime, sources).context("policies")?;
-        policies.rehearse().context("policies")?;
+        if config.reload.rehearse {
+            policies.rehearse().context("policies")?;
+        }
         Ok(Self {
             policies: policies.through(lens::of(&config)?),
             certificates: identities.iter().map(Identity::sha256).collect(),
@@ -71,9 +73,10 @@ impl Generation {
             ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
             Dns::new(&config.dns).map(drop),
             lens::of(config).map(drop),
-            config
-                .policy_sources(None)
-                .and_then(|sources| PolicySet::load(runtime, sources).and_then(|policies| policies.rehearse()).map_err(Into::into)),
+            config.policy_sources(None).and_then(|sources| {
+                let policies = PolicySet::load(runtime, sources)?;
+                if config.reload.rehearse { policies.rehearse().map_err(Into::into) } else { Ok(()) }
+            }),
         ];
         findings.into_iter().filter_map(Result::err).collect()
     }

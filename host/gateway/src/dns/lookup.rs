@@ -47,16 +47,20 @@ enum Said {
 /// Asks for `kind` at `name`, and follows aliases over as many messages as it takes.
 pub(super) async fn look_up(upstream: &Upstream, name: Name, kind: RecordType) -> Looked {
     let (mut at, mut secure, mut ttl) = (name.clone(), true, Duration::MAX);
-    for _ in 0..=ALIASES_MAX {
+    let mut left = ALIASES_MAX;
+    loop {
         let Heard { outcome, unheard } = upstream.ask(Query::query(at.clone(), kind)).await;
         let reading = match outcome {
-            Ok(response) => read(upstream, response.into_message(), &mut at, kind, unheard),
-            Err(error) => refused(upstream, error, &mut at, kind, unheard),
+            Ok(response) => read(upstream, response.into_message(), &mut at, &mut left, kind, unheard),
+            Err(error) => refused(upstream, error, &mut at, &mut left, kind, unheard),
         };
         // An alias whose target lacks the kind is denied at the target, which the validator takes for a denial of the alias: asked for by
         // itself, the alias is as good as its own proof.
         let reading = match reading {
-            Err(bogus @ Outcome::Bogus(_)) => alias_alone(upstream, &mut at).await.ok_or(bogus),
+            Err(bogus @ Outcome::Bogus(_)) if left > 0 => {
+                left -= 1;
+                alias_alone(upstream, &mut at).await.ok_or(bogus)
+            }
             other => other,
         };
         let (said, seen) = match reading {
@@ -72,13 +76,12 @@ pub(super) async fn look_up(upstream: &Upstream, name: Name, kind: RecordType) -
             Said::Alias(target) => at = target,
         }
     }
-    Looked { outcome: Outcome::Unknown(format!("{name} is an alias of an alias, more than {ALIASES_MAX} times")), alias: None, ttl: NO_TTL }
 }
 
 /// The alias at that name, followed, when there is one that is not bogus.
 async fn alias_alone(upstream: &Upstream, at: &mut Name) -> Option<(Said, Seen)> {
     let Heard { outcome, unheard } = upstream.ask(Query::query(at.clone(), RecordType::CNAME)).await;
-    let (said, seen) = read(upstream, outcome.ok()?.into_message(), &mut at.clone(), RecordType::CNAME, unheard).ok()?;
+    let (said, seen) = read(upstream, outcome.ok()?.into_message(), &mut at.clone(), &mut 0, RecordType::CNAME, unheard).ok()?;
     let Said::Found(records) = said else { return None };
     let target = records.iter().find_map(|record| match &record.data {
         RData::CNAME(target) => Some(target.0.clone()),
@@ -94,14 +97,22 @@ struct Seen {
     ttl: Duration,
 }
 
-/// What a message says of the name `at`, which is moved along the aliases in it. Records of other names are none of our business.
-fn read(upstream: &Upstream, message: Message, at: &mut Name, kind: RecordType, unheard: bool) -> Result<(Said, Seen), Outcome> {
+/// What a message says of the name `at`, which is moved along the aliases in it, `left` at most. Records of other names are none of our
+/// business.
+fn read(
+    upstream: &Upstream,
+    message: Message,
+    at: &mut Name,
+    left: &mut usize,
+    kind: RecordType,
+    unheard: bool,
+) -> Result<(Said, Seen), Outcome> {
     if !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Err(Outcome::Unknown(format!("the server answered {}", message.metadata.response_code)));
     }
     let mut used: Vec<&Record> = Vec::new();
     let mut moved = false;
-    for _ in 0..=ALIASES_MAX {
+    loop {
         let own = |record: &&Record| record.name == *at;
         let found: Vec<&Record> = message.answers.iter().filter(own).filter(|record| record.record_type() == kind).collect();
         if !found.is_empty() {
@@ -114,6 +125,10 @@ fn read(upstream: &Upstream, message: Message, at: &mut Name, kind: RecordType, 
             _ => None,
         });
         let Some((record, target)) = alias else { break };
+        if *left == 0 {
+            return Err(Outcome::Unknown(format!("{at} is an alias of an alias, more than {ALIASES_MAX} times")));
+        }
+        *left -= 1;
         used.push(record);
         moved = true;
         *at = target;
@@ -126,7 +141,14 @@ fn read(upstream: &Upstream, message: Message, at: &mut Name, kind: RecordType, 
 }
 
 /// What an error of the resolver means. Only an answer that says so is "none" (invariant 5).
-fn refused(upstream: &Upstream, error: NetError, at: &mut Name, kind: RecordType, unheard: bool) -> Result<(Said, Seen), Outcome> {
+fn refused(
+    upstream: &Upstream,
+    error: NetError,
+    at: &mut Name,
+    left: &mut usize,
+    kind: RecordType,
+    unheard: bool,
+) -> Result<(Said, Seen), Outcome> {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) => {
             let ttl = none.negative_ttl.map_or(NO_TTL, |seconds| Duration::from_secs(seconds.into()));
@@ -134,7 +156,7 @@ fn refused(upstream: &Upstream, error: NetError, at: &mut Name, kind: RecordType
         }
         // A denial that proves nothing because its zone hashes too often, say: the message is insecure, not bogus (RFC 9276, 3.2).
         NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. }) => {
-            let (said, seen) = read(upstream, response.into_message(), at, kind, unheard)?;
+            let (said, seen) = read(upstream, response.into_message(), at, left, kind, unheard)?;
             Ok((said, Seen { secure: false, ..seen }))
         }
         NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus) => Err(failed(unheard)),

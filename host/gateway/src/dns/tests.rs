@@ -93,7 +93,9 @@ async fn s_3_what_fails_validation_is_bogus_and_never_none() {
         assert!(denied == (fault == Fault::UnknownAlgorithm) && !nothing.secure, "{fault:?}, where there is nothing: {nothing:?}");
         assert!(began.elapsed() < Duration::from_secs(10), "{fault:?} bought {:?}", began.elapsed());
         server.spoil("signed.test", Fault::None);
-        assert!(dns.mx(&domain("signed.test")).await.secure, "bogus is not remembered: {fault:?}");
+        // What was found, though insecure, holds for its time.
+        let secure = dns.mx(&domain("signed.test")).await.secure;
+        assert!(secure || fault == Fault::UnknownAlgorithm, "bogus is not remembered: {fault:?}");
     }
 }
 
