@@ -137,7 +137,8 @@ async fn log_of_a_gateway(component: &Path) -> Result<String> {
             component.display()
         )
     };
-    rig.start("", &(entry("public", "throw") + &entry("inside", "type"))).await?;
+    let silent = "[reload]\nrehearse = false\n".to_owned();
+    rig.start("", &(silent + &entry("public", "throw") + &entry("inside", "type"))).await?;
     let mut log = String::new();
     for listener in ["public", "inside"] {
         let mut client = Client::connect(rig.listener(listener)?).await?;

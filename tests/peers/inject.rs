@@ -6,7 +6,7 @@
 use crate::mail::{LEASE, PLACE, at, mail, said};
 use anyhow::{Context, Result, ensure};
 use secmx::spool::{LocalSpool, Settlement, Spool, SpoolError};
-use secmx_core::queue::{Delivery, QueueId};
+use secmx_core::queue::{Delivery, QueueId, Standing};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -60,8 +60,8 @@ async fn live(spool: &LocalSpool) -> Result<(), SpoolError> {
                 println!("\n250 {told}");
             }
             _ => {
-                spool.hold(key, "by hand").await?;
-                spool.release(key).await?;
+                spool.stand(key, Standing::Held { reason: "by hand".into(), until: None }).await?;
+                spool.stand(key, Standing::Due).await?;
                 spool.give_back(key);
                 continue;
             }
