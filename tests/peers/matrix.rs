@@ -314,8 +314,8 @@ fn take_all(receiver: &Receiver, gateway: &mut Process, inside: &Peer, world: &W
                 let text = String::from_utf8_lossy(&message.content).into_owned();
                 text.contains(&format!("Subject: {mark}")) && text.contains(wanted)
             };
-            let end = std::time::Instant::now() + PATIENCE;
-            while std::time::Instant::now() < end {
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
                 let seen = inside.messages().len();
                 if inside.messages().iter().any(has) {
                     return true;
