@@ -320,7 +320,7 @@ fn take_all(receiver: &Receiver, gateway: &mut Process, inside: &Peer, world: &W
                 if inside.messages().iter().any(has) {
                     return true;
                 }
-                world.runtime.block_on(inside.wait_for_messages(seen + 1, std::time::Duration::from_millis(500)));
+                world.runtime.block_on(inside.wait_for_messages(seen + 1, Duration::from_millis(500)));
             }
             false
         };
