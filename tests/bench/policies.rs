@@ -1,5 +1,5 @@
 //! What policies cost: content questions to fresh and to reused instances, and beside a neighbour that never ends. Printed, never asserted:
-//! machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour]`; host/docs/policies.md has figures.
+//! machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour]`.
 
 #[path = "../languages/guests.rs"]
 #[allow(dead_code, reason = "the guests of the languages' tests; some of it is for those alone")]
