@@ -155,48 +155,10 @@ impl ClientCertVerifier for AnyClient {
 mod tests {
     use super::*;
     use crate::tls::provider;
-    use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, HandshakeKind};
+    use secmx_lab::client::Believer;
     use tokio_rustls::TlsConnector;
-
-    #[derive(Debug)]
-    struct Believer;
-
-    impl ServerCertVerifier for Believer {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
 
     /// A client that keeps whatever it is given for a shorter handshake never gets one, neither from this listener nor from another.
     #[tokio::test]
