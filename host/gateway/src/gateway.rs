@@ -80,6 +80,9 @@ impl Gateway {
         let revocations = Arc::<Revocations>::default();
         let mut closet = Closet::default();
         let outfit = closet.gather(&config)?;
+        for text in outfit.troubles {
+            log.write(&Event::Warning { text });
+        }
         let generation = tokio::task::block_in_place(|| Generation::build(config, &runtime, &outfit.identities, &revocations))?;
         let spool = open_spool(&generation.config.paths.state, &log)?;
         let incoming = generation.config.paths.state.join("incoming");

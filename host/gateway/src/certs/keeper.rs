@@ -50,7 +50,8 @@ impl Keeper {
     /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut pace = Pace { not_before: Timestamp::MIN, wait: RETRY };
-        let mut spoken = Timestamp::MIN;
+        let mut spoken = self.clock.now();
+        self.foretell(&self.current.load_full(), spoken);
         loop {
             let generation = self.current.load_full();
             let now = self.clock.now();
