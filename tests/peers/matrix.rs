@@ -130,7 +130,6 @@ fn arrived(taken: &[Taken], program: &str, feature: Feature) -> Result<()> {
 }
 
 #[test]
-#[ignore = "messages of 30 MiB and those handed on by relays do not all arrive in time; each program by itself is in `clients`"]
 fn real_clients_are_taken_from() -> Result<()> {
     if clients::skipped(&["swaks", "msmtp", "curl", "python3"]) {
         return Ok(());

@@ -138,6 +138,9 @@ pub struct OriginalRecipient {
 impl OriginalRecipient {
     /// Reads `addr-type ";" xtext`. Characters beyond ASCII are read as they stand only with `smtputf8` (RFC 6533, 3).
     /// `None` when it is malformed.
+    ///
+    /// Postfix 3.7 makes an ORCPT for whoever gave none, and writes one beyond ASCII as `rfc822`, the octets in xtext. With `smtputf8`
+    /// that is read as the `utf-8` it means, or no mail to such an address could be taken from it.
     pub fn parse(value: &str, smtputf8: bool) -> Option<Self> {
         let (kind, text) = value.split_once(';')?;
         let kind = kind.to_ascii_lowercase();
@@ -147,6 +150,12 @@ impl OriginalRecipient {
             return None;
         }
         let address = if kind == UTF8 { unicode_decode(text, smtputf8)? } else { xtext_decode(text)? };
+        let kind = match address.is_ascii() {
+            true => kind,
+            false if smtputf8 && matches!(kind.as_str(), "rfc822" | UTF8) => UTF8.to_owned(),
+            false if kind == UTF8 => kind,
+            false => return None,
+        };
         (!address.chars().any(char::is_control)).then_some(Self { kind, address })
     }
 
@@ -179,22 +188,23 @@ pub fn xtext_encode(text: &str) -> String {
     })
 }
 
-/// Reads `xtext`: "hexchar = ASCII "+" immediately followed by two upper case hexadecimal digits". What it means must be printable
-/// ASCII: an encoded line end would forge a field in a notice.
+/// Reads `xtext`: "hexchar = ASCII "+" immediately followed by two upper case hexadecimal digits". What it means must be UTF-8 without
+/// control characters of ASCII: an encoded line end would forge a field in a notice.
 fn xtext_decode(text: &str) -> Option<String> {
-    let mut decoded = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        decoded.push(match character {
-            '+' => {
-                let mut digit = || characters.next().filter(|c| !c.is_ascii_lowercase()).and_then(|c| c.to_digit(16));
-                char::from_u32(digit()? * 16 + digit()?).filter(|c| (' '..='~').contains(c))?
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut octets = text.bytes();
+    while let Some(octet) = octets.next() {
+        decoded.push(match octet {
+            b'+' => {
+                let mut digit = || octets.next().filter(|c| !c.is_ascii_lowercase()).and_then(|c| char::from(c).to_digit(16));
+                let meant = u8::try_from(digit()? * 16 + digit()?).ok()?;
+                Some(meant).filter(|octet| *octet >= b' ' && *octet != 0x7F)?
             }
-            '!'..='~' if character != '=' => character,
+            b'!'..=b'~' if octet != b'=' => octet,
             _ => return None,
         });
     }
-    Some(decoded)
+    String::from_utf8(decoded).ok()
 }
 
 /// RFC 6533, 3: `\x{HEX}` stands for a character.
@@ -275,6 +285,7 @@ mod tests {
             ("X-400;/G=a".replace("=", "+3D").as_str(), false, "x-400", "/G=a"),
             ("utf-8;b\\x{FC}cher@c.test", false, "utf-8", "bücher@c.test"),
             ("utf-8;bücher@c.test", true, "utf-8", "bücher@c.test"),
+            ("rfc822;b+C3+BCcher@c.test", true, "utf-8", "bücher@c.test"),
         ] {
             let original = OriginalRecipient::parse(value, smtputf8).unwrap_or_else(|| panic!("{value}"));
             assert_eq!((original.kind.as_str(), original.address.as_str()), (kind, address));
@@ -283,7 +294,7 @@ mod tests {
         }
         let long = format!("rfc822;{}", "a".repeat(500));
         for bad in
-            ["", "rfc822", "rfc822;", ";a@b", "rfc 822;a", "rfc822;a+0Ab", "utf-8;bücher@c.test", "utf-8;a\\x{A}b", "rfc822;é", &long]
+            ["", "rfc822", "rfc822;", ";a@b", "rfc 822;a", "rfc822;a+0Ab", "utf-8;bücher@c.test", "utf-8;a\\x{A}b", "rfc822;é", "rfc822;b+C3+BC", "rfc822;b+C3", "rfc822;a+C2+85b", &long]
         {
             assert_eq!(OriginalRecipient::parse(bad, false), None, "{bad:?}");
         }
