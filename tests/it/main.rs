@@ -7,6 +7,7 @@ mod bad_tls;
 mod certificates;
 mod content;
 mod decisions;
+mod diagnosing;
 mod elsewhere;
 mod explaining;
 mod handshakes;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod decisions;
 pub mod dev;
+pub mod diagnosis;
 pub mod dns;
 mod edit;
 mod fetch;

@@ -4,6 +4,7 @@
 
 use super::discovery::{Answer, Told};
 use crate::report::Cause;
+use std::fmt;
 
 /// Records of one set that are used; a set that is longer is cut, so that strangers cannot buy our time.
 const RECORDS_MAX: usize = 64;
@@ -24,6 +25,14 @@ pub struct TlsaRecord {
     pub matching: u8,
     /// Certificate association data.
     pub data: Vec<u8>,
+}
+
+impl fmt::Display for TlsaRecord {
+    /// As it stands in a zone file (RFC 6698, 2.2).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} ", self.usage, self.selector, self.matching)?;
+        self.data.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
 }
 
 impl TlsaRecord {

@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod exchanger;
 pub mod route;
 pub mod sts;
+pub mod tls_rpt;
 
 #[cfg(test)]
 mod tests;

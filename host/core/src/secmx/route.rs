@@ -85,6 +85,16 @@ impl Route {
         Ok(route)
     }
 
+    /// Connections over TLS, in the order in which they are tried.
+    pub fn secure(&self) -> &[Candidate] {
+        &self.secure
+    }
+
+    /// Exchangers, by index, that may get the message in the clear once TLS with them was tried and was the trouble.
+    pub fn plain(&self) -> &[usize] {
+        &self.plain
+    }
+
     fn add(&mut self, index: usize, exchanger: &Exchanger, requirement: Requirement) {
         let known = |candidate: &Candidate| candidate.exchanger == index;
         if self.hosts() >= HOSTS_MAX && !self.secure.iter().any(known) {

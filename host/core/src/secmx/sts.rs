@@ -101,6 +101,22 @@ impl Policy {
         Ok(Self { mode, max_age: Duration::from_secs(seconds), mx })
     }
 
+    /// Its `mx` lines as they stand in the file.
+    pub fn hosts(&self) -> Vec<String> {
+        let shown = |pattern: &MxPattern| match pattern {
+            MxPattern::Host(name) => name.to_string(),
+            MxPattern::OneBelow(zone) => format!("*.{zone}"),
+        };
+        self.mx.iter().map(shown).collect()
+    }
+
+    /// Its lines, as RFC 8460, 4.4 wants to be told them.
+    pub fn lines(&self) -> Vec<String> {
+        let hosts = self.hosts().into_iter().map(|host| format!("mx: {host}"));
+        let head = ["version: STSv1".to_owned(), format!("mode: {}", self.mode.name())];
+        head.into_iter().chain(hosts).chain([format!("max_age: {}", self.max_age.as_secs())]).collect()
+    }
+
     /// Whether a pattern of it matches the host. RFC 8461, 4.1: "'*' may only be used to match the entire left-most
     /// label in the presented identifier."
     pub fn names(&self, host: &Domain) -> bool {

@@ -19,6 +19,9 @@ Start    dev       a whole SecMX world on this machine, to try things
          check     check the configuration; change nothing
          serve     run the gateway
 
+Ask      probe     what is this domain, and how securely can mail reach it?
+         route     where and how would this recipient's mail go, and why?
+
 Running  status    what it is and how it stands
          reload    read the configuration again, or say why not
          drain     end it when its open sessions have ended
@@ -30,6 +33,7 @@ Mail     explain   what happened to this message, and why?
 Policy   policy    new build test run inspect: write policies of your own; list reload
 
 Trust    certs     show check tlsa rotate: our own certificates
+         dns       records check: what our domains ought to publish
 
 Other    user      a line for the file of users
          version   what this is
@@ -87,6 +91,18 @@ pub(super) enum Command {
         /// One JSON object instead of a table
         #[arg(long)]
         json: bool,
+    },
+    /// Say what a domain is, and how securely mail can reach it; nothing is sent
+    #[command(after_help = super::probe::HELP)]
+    Probe(super::probe::Options),
+    /// Say where and how mail for a recipient would go, and why; nothing is sent
+    #[command(after_help = super::route::HELP)]
+    Route(super::route::Options),
+    /// Print and check the DNS records of our domains
+    #[command(after_help = super::dns::HELP)]
+    Dns {
+        #[command(subcommand)]
+        what: super::dns::DnsCommand,
     },
     /// Look at our own certificates
     #[command(after_help = super::certs::HELP)]

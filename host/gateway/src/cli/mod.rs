@@ -5,14 +5,18 @@
 mod answer;
 mod certs;
 mod command;
+mod dns;
 mod drain;
 mod exit;
 mod explain;
+mod look;
 mod policy;
+mod probe;
 mod quarantine;
 mod queue;
 mod reload;
 mod remote;
+mod route;
 mod status;
 mod words;
 
@@ -49,7 +53,10 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Serve { from } => serve(from.config),
         Command::Check { from, json } => check(from.config.as_deref(), json),
         Command::Dev { once, json } => runtime()?.block_on(dev::run(once, json)),
+        Command::Probe(options) => probe::run(&options),
+        Command::Route(options) => route::run(&options),
         Command::Certs { what } => certs::obey(what),
+        Command::Dns { what } => dns::obey(what),
         Command::Status(asking) => status::run(&asking),
         Command::Reload(asking) => reload::run(&asking, "/reload"),
         Command::Drain(asking) => drain::run(&asking),

@@ -58,7 +58,7 @@ pub use secret::Secret;
 pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};
 pub use tls::{Acme, CertificateFiles, Challenge, CrlSource, Revocation, Tls, Trust};
 pub use value::Network;
-pub use web::{Publish, StsMode, Web};
+pub use web::{Publish, ReportPlace, StsMode, Web};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -269,7 +269,7 @@ impl Config {
         let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", home).ok())?;
         let paths = section.table("paths", |section| Paths::read(section, beside));
         let tls = section.table("tls", Tls::read);
-        let publish = section.table("publish", |section| Publish::read(section, &hostname));
+        let publish = section.table("publish", |section| Publish::read(section, &hostname, &postmaster));
         Some(Self {
             domains,
             deliver_to,

@@ -186,17 +186,29 @@ impl Outward {
     /// What holds for a recipient at that time: the first rule that names it and has not ended, and `[send]` for what the rule leaves
     /// open. A secure only role brings its floor along.
     pub fn rule_for(&self, to: &Mailbox, now: Timestamp) -> Chosen {
-        let today = jiff::tz::Offset::UTC.to_datetime(now).date();
-        let rule = self.rules.iter().find(|rule| !rule.is_over(today) && rule.names(to));
-        let role = rule.and_then(|rule| rule.role).unwrap_or(self.role);
-        let own = Requirement::at_least(rule.and_then(|rule| rule.floor).unwrap_or_default());
-        let of_role = Requirement::at_least(if role == SenderRole::SecureOnly { self.sos.floor } else { Level::Plain });
+        let rule = self.rule_of(to, now);
         Chosen {
             rule: rule.map(|rule| rule.name.clone()),
-            demand: Demand { role, floor: own.join(of_role) },
+            demand: self.demand(rule, rule.and_then(|rule| rule.role).unwrap_or(self.role)),
             next_hop: rule.and_then(|rule| rule.next_hop.as_ref()).map(ToString::to_string),
             trust_onward: rule.is_some_and(|rule| rule.trust_onward),
         }
+    }
+
+    /// What holds for a recipient at that time if its mail goes under this role, whatever role its rule names.
+    pub fn demand_as(&self, role: SenderRole, to: &Mailbox, now: Timestamp) -> Demand {
+        self.demand(self.rule_of(to, now), role)
+    }
+
+    fn rule_of(&self, to: &Mailbox, now: Timestamp) -> Option<&Rule> {
+        let today = jiff::tz::Offset::UTC.to_datetime(now).date();
+        self.rules.iter().find(|rule| !rule.is_over(today) && rule.names(to))
+    }
+
+    fn demand(&self, rule: Option<&Rule>, role: SenderRole) -> Demand {
+        let own = Requirement::at_least(rule.and_then(|rule| rule.floor).unwrap_or_default());
+        let of_role = Requirement::at_least(if role == SenderRole::SecureOnly { self.sos.floor } else { Level::Plain });
+        Demand { role, floor: own.join(of_role) }
     }
 
     /// The rule that knows the hosts of that domain, by a pin or an authority of its own.

@@ -3,7 +3,8 @@
 use super::reader::{Refusal, Section, Setting};
 use super::tls::{Challenge, Tls};
 use super::tree::Node;
-use secmx_core::mail::Domain;
+use secmx_core::mail::{Domain, Mailbox};
+use secmx_core::secmx::tls_rpt::{self, Destination};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -25,8 +26,22 @@ pub struct Publish {
     pub mta_sts: StsMode,
     /// `mx`: names of our mail exchangers, as they stand in that policy. Default `hostname`.
     pub mx: Vec<Domain>,
+    /// `tls_rpt`: where other senders are asked to report how TLS with us went (RFC 8460, 3): `"mailto:…"` and `"https:…"` places. Default
+    /// `mailto:` and `postmaster`; an empty list asks for none.
+    pub tls_rpt: Vec<ReportPlace>,
     /// `max_age`: how long senders may remember that policy, at most one year. Default `"7d"`.
     pub max_age: Duration,
+}
+
+/// A place for reports, as a URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportPlace(pub Destination);
+
+impl Setting for ReportPlace {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        let expected = "a place such as \"mailto:tlsrpt@agency.example\" or \"https://agency.example/tlsrpt\"";
+        tls_rpt::destination(node.text(expected)?).map(Self).ok_or_else(|| node.refuse(expected))
+    }
 }
 
 /// Modes of an MTA-STS policy (RFC 8461, 3.2).
@@ -63,12 +78,13 @@ impl Web {
 }
 
 impl Publish {
-    pub(super) fn read(section: &mut Section<'_>, hostname: &Domain) -> Self {
+    pub(super) fn read(section: &mut Section<'_>, hostname: &Domain, postmaster: &Mailbox) -> Self {
         // RFC 8461, 3.2: "max_age": "plain-text non-negative integer seconds, maximum value of 31557600".
         let longest = Duration::from_secs(31_557_600);
         Self {
             mta_sts: section.or("mta_sts", StsMode::default()),
             mx: section.or("mx", vec![hostname.clone()]),
+            tls_rpt: section.or("tls_rpt", vec![ReportPlace(Destination::Mail(postmaster.clone()))]),
             max_age: section.or("max_age", Duration::from_secs(7 * 24 * 3600)).min(longest),
         }
     }

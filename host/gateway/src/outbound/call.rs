@@ -5,6 +5,7 @@
 
 use super::login::Exchange;
 use super::pool::{Link, Place};
+use super::scout::{self, Notes};
 use super::transcript::Transcript;
 use super::worker::{Attempt, Job};
 use crate::config::Downgrade;
@@ -161,11 +162,15 @@ impl<'a> Call<'a> {
             };
             effects.extend(more);
         }
+        let lines = std::mem::take(&mut self.transcript).finish();
+        if let Some(notes) = &self.job.notes {
+            notes.said(&lines);
+        }
         self.job.courier.log.write(&Event::Dialogue {
             queue: self.job.message.id.to_string(),
             exchanger: &self.attempt.exchanger.name.to_string(),
             address: self.address.to_string(),
-            lines: std::mem::take(&mut self.transcript).finish(),
+            lines,
         });
         if let Some(stream) = self.stream.take_if(|_| self.kept) {
             self.keep(stream, session);
@@ -186,13 +191,21 @@ impl<'a> Call<'a> {
                 let exchange = self.login.as_mut()?;
                 Some(News::Other(Input::Login(exchange.step(prompt).await)))
             }
-            Effect::Ready { channel, .. } => Some(News::Other(self.admit(*channel).await)),
+            Effect::Ready { channel, extensions } => {
+                if let Some(notes) = &self.job.notes {
+                    notes.met(&channel, &extensions);
+                }
+                Some(News::Other(self.admit(*channel).await))
+            }
             Effect::WantBody => Some(self.body().await),
             Effect::Done(report) => {
                 let reusable = report.reusable;
                 let ended = Ok(self.outcome(report));
                 self.messages += 1;
-                self.kept = reusable && !is_stale(&ended) && self.messages < self.job.generation.config.queue.per_destination.messages;
+                self.kept = reusable
+                    && self.job.notes.is_none()
+                    && !is_stale(&ended)
+                    && self.messages < self.job.generation.config.queue.per_destination.messages;
                 self.ended = Some(ended);
                 (reusable && !self.kept).then_some(News::Other(Input::Quit))
             }
@@ -282,6 +295,9 @@ impl<'a> Call<'a> {
         if self.login.as_ref().is_some_and(|exchange| !exchange.is_done()) {
             return self.leave(Cause::LoginFailed("it took us in before it had proved that it knows our secret".into()));
         }
+        if self.job.notes.as_ref().is_some_and(Notes::asks) {
+            return Input::Transmit(cleared, Outgoing { recipients: self.attempt.recipients.to_vec(), probe: true, ..Outgoing::default() });
+        }
         if let Some(cause) = self.fallen(&channel) {
             return self.leave(cause);
         }
@@ -295,6 +311,10 @@ impl<'a> Call<'a> {
             Err(fault) => return self.leave(Cause::Fault(fault.to_string())),
         }
         self.channel = channel;
+        if self.job.notes.is_some() {
+            self.ended = Some(Ok(scout::would_go(self.attempt.recipients)));
+            return Input::Quit;
+        }
         let envelope = &self.job.message.envelope;
         Input::Transmit(
             cleared,

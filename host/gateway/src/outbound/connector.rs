@@ -12,6 +12,7 @@ use secmx_core::secmx::discovery::Answer;
 use secmx_core::secmx::exchanger::ExchangerName;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Addresses of one exchanger that are tried at most (D-7).
 const ADDRESSES_MAX: usize = 6;
@@ -50,7 +51,11 @@ async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Outcome, Cau
     if remembers && pool.is_without_tls(&host) {
         return Err(Cause::TlsNotOffered);
     }
+    let began = Instant::now();
     let outcome = call::make(attempt, address).await;
+    if let Some(notes) = &attempt.job.notes {
+        notes.came_to(&attempt.candidate, address, began.elapsed(), &outcome);
+    }
     if remembers && matches!(outcome, Err(Cause::TlsNotOffered)) {
         pool.note_without_tls(host, WITHOUT_TLS);
     }

@@ -10,6 +10,7 @@ mod notice;
 mod pace;
 mod pool;
 mod scheduler;
+mod scout;
 mod search;
 mod settle;
 mod shares;
@@ -19,4 +20,6 @@ mod worker;
 
 pub use pool::Pool;
 pub use scheduler::Courier;
+pub use scout::{Errand, Met, Planned, Scout, Sighting};
+pub use search::Target;
 pub use surrender::give_up;

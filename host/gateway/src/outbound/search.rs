@@ -14,21 +14,32 @@ use secmx_core::report::Cause;
 use secmx_core::secmx::dane::{self, Tlsa};
 use secmx_core::secmx::discovery::{self, Answer, Discovery, Findings, Limits, Own, Told};
 use secmx_core::secmx::exchanger::{Exchanger, ExchangerName};
-use secmx_core::secmx::sts::Mode;
+use secmx_core::secmx::sts::{Mode, Policy};
 
 /// What was found for one domain.
-pub(super) struct Target {
-    pub(super) discovery: Discovery,
+#[derive(Debug)]
+pub struct Target {
+    /// What it came to.
+    pub discovery: Discovery,
+    /// What DNS said; `None` when nobody had to ask.
+    pub findings: Option<Findings>,
     /// The rule whose pins and authorities hold for its hosts.
-    pub(super) rule: Option<String>,
+    pub rule: Option<String>,
+    /// The MTA-STS policy in force.
+    pub sts: Option<Policy>,
+}
+
+impl Target {
     /// Mode of the MTA-STS policy in force: `enforce`, `testing` or `none`.
-    pub(super) sts_mode: &'static str,
+    pub fn sts_mode(&self) -> &'static str {
+        self.sts.as_ref().map_or(Mode::None, |policy| policy.mode).name()
+    }
 }
 
 impl From<Discovery> for Target {
     /// A host that nobody had to look for.
     fn from(discovery: Discovery) -> Self {
-        Self { discovery, rule: None, sts_mode: Mode::None.name() }
+        Self { discovery, findings: None, rule: None, sts: None }
     }
 }
 
@@ -55,8 +66,7 @@ pub(super) async fn search(courier: &Courier, generation: &Generation, domain: &
     if rule.is_some() {
         found.hold_to_pins();
     }
-    let sts_mode = policy.map_or(Mode::None, |policy| policy.mode).name();
-    Target { discovery: found, rule: rule.map(|rule| rule.name.clone()), sts_mode }
+    Target { discovery: found, findings: Some(findings), rule: rule.map(|rule| rule.name.clone()), sts: policy }
 }
 
 /// What DNS says of the domain, as far as it is to be asked.

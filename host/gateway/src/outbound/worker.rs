@@ -3,6 +3,7 @@
 //! The steps stand here in order; what each decides is `core`'s or a policy's.
 
 use super::scheduler::Courier;
+use super::scout::Notes;
 use super::search::{self, Target};
 use super::{connector, settle};
 use crate::generation::Generation;
@@ -27,6 +28,8 @@ pub(super) struct Job<'a> {
     pub(super) message: Message,
     pub(super) delivery: Delivery,
     pub(super) now: Timestamp,
+    /// What is seen on the way, where nothing is sent: a rehearsal.
+    pub(super) notes: Option<Notes>,
     minutes: Mutex<Minutes>,
 }
 
@@ -86,7 +89,7 @@ impl<'a> Job<'a> {
     /// Work that begins now, under what is in force now.
     pub(super) fn new(courier: &'a Courier, message: Message, delivery: Delivery) -> Self {
         let (generation, now) = (courier.current.load_full(), courier.clock.now());
-        Self { courier, generation, message, delivery, now, minutes: Mutex::default() }
+        Self { courier, generation, message, delivery, now, notes: None, minutes: Mutex::default() }
     }
 }
 
@@ -97,19 +100,24 @@ impl Job<'_> {
             return self.wait(Cause::Fault("the next hop in the queue is not a host with a port".into()));
         };
         self.log_discovery(&target);
+        match self.plan(&target).await {
+            Ok((route, plan)) => self.follow(route, plan, &target).await,
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// The connections that may be tried, and the plan they come from. Errors with what the attempt comes to without any.
+    pub(super) async fn plan(&self, target: &Target) -> Result<(Route, Plan), Verdict> {
         let mut minutes = Minutes::default();
-        let routing = self.generation.policies.hearing(&mut minutes).route(self.facts(&target)).await;
+        let routing = self.generation.policies.hearing(&mut minutes).route(self.facts(target)).await;
         self.add(minutes);
-        let routing = match routing {
-            Ok(routing) => routing,
-            Err(fault) => return self.wait(Cause::Fault(fault.to_string())),
-        };
+        let routing = routing.map_err(|fault| self.wait(Cause::Fault(fault.to_string())))?;
         if let Some(verdict) = self.overruled(&routing.ruling) {
-            return verdict;
+            return Err(verdict);
         }
         match Route::new(&routing.plan, &target.discovery, self.floors()) {
-            Ok(route) => self.follow(route, routing.plan, &target).await,
-            Err(fault) => self.wait(Cause::Fault(fault.to_string())),
+            Ok(route) => Ok((route, routing.plan)),
+            Err(fault) => Err(self.wait(Cause::Fault(fault.to_string()))),
         }
     }
 
@@ -139,7 +147,7 @@ impl Job<'_> {
     }
 
     /// Tries one candidate after the other until the run is over.
-    async fn follow(&self, route: Route, plan: Plan, target: &Target) -> Verdict {
+    pub(super) async fn follow(&self, route: Route, plan: Plan, target: &Target) -> Verdict {
         let (began, discovery) = (Instant::now(), &target.discovery);
         let mut run = Run::new(route, plan, discovery, &self.delivery.recipients);
         loop {
@@ -157,7 +165,7 @@ impl Job<'_> {
     }
 
     /// Where the mail may go. `None` when the queue names a next hop that cannot be one.
-    async fn discover(&self) -> Option<Target> {
+    pub(super) async fn discover(&self) -> Option<Target> {
         let config = &self.generation.config;
         match (&self.delivery.via, &self.delivery.domain) {
             (Via::Configured(next_hop), _) => discovery::configured(next_hop).map(Target::from),
@@ -190,7 +198,7 @@ impl Job<'_> {
             attempts: self.delivery.attempts,
             secmx: answer(discovery.secmx),
             mx: answer(discovery.mx),
-            sts_mode: target.sts_mode.into(),
+            sts_mode: target.sts_mode().into(),
             exchangers: discovery.exchangers.iter().map(|exchanger| exchanger_facts(exchanger, &self.delivery.domain)).collect(),
             best_level: self.best_level(),
         }
