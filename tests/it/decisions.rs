@@ -1,5 +1,6 @@
 //! The decision log: what kept mail from going on is in the file whatever happens, the rest is there too.
 
+use crate::operating::{object, told};
 use crate::policies::guests::{PASS, QUARANTINE, policy};
 use anyhow::{Context, Result};
 use secmx_lab::client::Client;
@@ -36,7 +37,7 @@ async fn send(rig: &Rig) -> Result<String> {
 }
 
 /// The first line of the decision log for which that holds.
-async fn line(rig: &Rig, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(crate) async fn line(rig: &Rig, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     let path = rig.state().join("state/decisions.jsonl");
     let find = async {
         loop {
@@ -128,6 +129,32 @@ async fn a_difference_of_a_shadow_is_a_line_and_counted() -> Result<()> {
         (line["enforced"].as_str(), line["ruling"].as_str(), line["by"].as_str()),
         (Some("pass"), Some("quarantine"), Some("under-test"))
     );
-    assert!(line["qid"].is_string(), "{line}");
+    let queued = line["qid"].as_str().context("a queue id")?;
+    let (_, text, _) = told(&rig.secmx(&["policy", "list"], "").await?);
+    assert!(text.contains("      1 of 1 messages would have ended differently\n        pass → quarantine 1\n"), "{text}");
+    assert!(text.contains(&format!("        {queued}  pass → quarantine  policy.word\n")), "{text}");
+    let list = object(&rig.secmx(&["policy", "list", "--json"], "").await?, "secmx/policy-list/v1")?;
+    assert_eq!(list["chains"][1]["policies"][0]["shadow"]["last"][0]["subject"], queued, "{list}");
+    let (_, text, _) = told(&rig.secmx(&["status"], "").await?);
+    assert!(text.contains("  shadow       under-test: 1 of 1 message would have ended differently\n"), "{text}");
+    Ok(())
+}
+
+/// Lines that may be lost are counted where an operator looks: `secmx_decisions_lost_total`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_counted_and_shown() -> Result<()> {
+    let rig = rig(PASS, "[decisions]\nbuffer = 1\n").await?;
+    let status = object(&rig.secmx(&["status", "--json"], "").await?, "secmx/status/v1")?;
+    assert_eq!(status["decisions"]["lost"], 0, "{status}");
+    let path = rig.state().join("state/decisions.jsonl");
+    fs::remove_file(&path)?;
+    fs::create_dir(&path)?;
+    for _ in 0..3 {
+        assert!(send(&rig).await?.starts_with("250"));
+    }
+    let status = object(&rig.secmx(&["status", "--json"], "").await?, "secmx/status/v1")?;
+    assert_eq!(status["decisions"]["lost"].as_u64(), Some(rig.gateway()?.decisions().lost()), "{status}");
+    let (_, text, _) = told(&rig.secmx(&["status"], "").await?);
+    assert!(text.contains("! the decision log lost 2 lines about messages that were let through: raise decisions.buffer"), "{text}");
     Ok(())
 }

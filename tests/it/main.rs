@@ -26,6 +26,7 @@ mod receiving;
 mod relaying;
 mod reloading;
 mod roles;
+mod seen;
 mod sending;
 mod tidy;
 mod transport;

@@ -1,5 +1,6 @@
 //! What policies keep for a person, and what the person decides (issue "Quarantine"): one reason is overridden, and no other.
 
+use crate::decisions::line;
 use crate::operating::{object, told};
 use crate::policies::guests::{ADD_FIELD, PASS, QUARANTINE, policy};
 use anyhow::Result;
@@ -73,6 +74,10 @@ async fn a_released_message_is_shown_to_the_rest_of_the_chain() -> Result<()> {
     let acted = rig.event("operator.acted", |event| event["action"] == "quarantine release").await?;
     assert_eq!(acted["reason"], "it is her own", "{acted}");
     rig.event("message.handled", |event| event["queue"] == id.as_str() && event["action"] == "quarantine release").await?;
+    let decided = line(&rig, |line| line["qid"] == id.as_str() && line["release"].is_object()).await?;
+    assert_eq!((decided["ruling"].as_str(), decided["release"]["overruled"].as_str()), (Some("accept"), Some("policy.word")), "{decided}");
+    assert_eq!(decided["release"]["reason"], "it is her own", "{decided}");
+    assert_eq!(decided["chain"].as_array().map(Vec::len), Some(1), "who is behind it was asked: {decided}");
     Ok(())
 }
 
@@ -86,6 +91,8 @@ async fn a_later_policy_can_still_stop_it() -> Result<()> {
     let list = object(&rig.secmx(&["quarantine", "list", "--json"], "").await?, "secmx/queue-list/v1")?;
     assert_eq!((list["entries"][0]["code"].as_str(), list["entries"][0]["policy"].as_str()), (Some("other.word"), Some("also")), "{list}");
     assert!(rig.inside.messages().is_empty());
+    let decided = line(&rig, |line| line["qid"] == id.as_str() && line["release"].is_object()).await?;
+    assert_eq!((decided["ruling"].as_str(), decided["by"].as_str()), (Some("quarantine"), Some("also")), "{decided}");
     let (code, _, _) = told(&rig.secmx(&["quarantine", "release", &id, "--reason", "x", "-y"], "").await?);
     assert_eq!(code, Some(0), "that reason is overridden too, and nobody is behind it");
     assert_eq!(rig.inside.wait_for_messages(1, PATIENCE).await.len(), 1);

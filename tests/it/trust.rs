@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A component named `guest` of that version whose `inspect` is this code.
-fn guest(version: &str, inspect: &str) -> Result<Vec<u8>> {
+pub(crate) fn guest(version: &str, inspect: &str) -> Result<Vec<u8>> {
     let manifest =
         format!("[policy]\nname = \"guest\"\nversion = \"{version}\"\ninterfaces = [\"content\"]\n[capabilities]\nmessage = \"body\"\n");
     let embedded = Embedded { manifest, revision: None, builder: "a test".into() };
@@ -113,5 +113,13 @@ async fn kept_messages_are_replayed() -> Result<()> {
     assert!(code == 0 && text.contains("1 messages") && text.contains("no message would end differently"), "{code} {text}");
     let (code, text) = secmx(&folder, "policy replay new.wasm -c secmx.toml --show quarantine:pass")?;
     assert!(code == 1 && text.contains("quarantine → pass 1") && text.contains(&queued), "{code} {text}");
+    let (code, text) = secmx(&folder, "policy replay guest.wasm -c secmx.toml --since 1h")?;
+    assert!(code == 0 && text.contains("1 messages"), "{code} {text}");
+    let about = folder.join("state/replay").join(format!("{queued}.json"));
+    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(&about)?)?;
+    kept["at"] = 7.into();
+    fs::write(&about, kept.to_string())?;
+    let (code, text) = secmx(&folder, "policy replay guest.wasm -c secmx.toml --since 1h")?;
+    assert!(code == 1 && text.contains("--since may be too short"), "{code} {text}");
     Ok(())
 }

@@ -9,9 +9,6 @@ use wasmtime::{Result, bail};
 /// Key and value that policies leave for later questions.
 pub type Tags = BTreeMap<String, String>;
 
-/// Most edits, steps, recipients, tags or pieces of evidence of one answer.
-const EFFECTS_MAX: usize = 1_000;
-
 /// Effects of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
@@ -33,19 +30,19 @@ pub(crate) struct Effects {
     pub(crate) when_unknown: Option<Exhausted>,
 }
 
-/// Adds to a list of effects that must stay bounded.
-pub(crate) fn push<T>(list: &mut Vec<T>, item: T) -> Result<()> {
-    if list.len() >= EFFECTS_MAX {
-        bail!("more than {EFFECTS_MAX} effects of a kind");
+/// Adds to a list of effects, of which there are at most `most`.
+pub(crate) fn push<T>(list: &mut Vec<T>, item: T, most: usize) -> Result<()> {
+    if list.len() >= most {
+        bail!("more than {most} effects of a kind: do less in one answer, or let the administrator raise `effects` in [policy.limits]");
     }
     list.push(item);
     Ok(())
 }
 
 /// Sets a tag. Errors when key, value or their number is out of bounds.
-pub(crate) fn set_tag(tags: &mut Tags, key: String, value: String) -> Result<()> {
-    if key.is_empty() || key.len() > 64 || value.len() > 1_024 || tags.len() >= EFFECTS_MAX {
-        bail!("tag `{key}`: a key is 1 to 64 octets, a value at most 1,024, and there are at most {EFFECTS_MAX}");
+pub(crate) fn set_tag(tags: &mut Tags, key: String, value: String, most: usize) -> Result<()> {
+    if key.is_empty() || key.len() > 64 || value.len() > 1_024 || tags.len() >= most {
+        bail!("tag `{key}`: a key is 1 to 64 octets, a value at most 1,024, and there are at most {most} (`effects` in [policy.limits])");
     }
     tags.insert(key, value);
     Ok(())

@@ -152,6 +152,7 @@ impl Policy {
             duty: self.duty,
             granted: self.identity.granted.clone(),
             tally: self.tally.read(),
+            shadow: (self.mode == Mode::Shadow).then(|| self.ledger().of(self.name())),
             manifest: self.loaded.manifest.clone(),
         }
     }

@@ -63,6 +63,8 @@ pub struct Limits {
     pub log_bytes: usize,
     /// Text and lists that it may hand over in one call of a host function, octets.
     pub hand_over_bytes: usize,
+    /// Effects of a kind (edits, steps of a plan, recipients, tags, pieces of evidence) that one answer may have.
+    pub effects: usize,
     /// Questions that one instance may answer, one after the other. 1 is a fresh instance for each: nothing of one message is there for
     /// the next. An instance that failed once is not asked again.
     pub max_uses: u32,
@@ -76,6 +78,7 @@ impl Default for Limits {
             memory_bytes: 16 << 20,
             log_bytes: 8 << 10,
             hand_over_bytes: 16 << 20,
+            effects: 1_000,
             max_uses: 1,
         }
     }

@@ -10,7 +10,7 @@ use crate::occasion::Condition;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::sandbox::{Limits, Runtime};
-use crate::shadow::{Editor, Shadows};
+use crate::shadow::{Editor, ShadowTally, Shadows};
 use crate::store::Book;
 use crate::tally::Tallied;
 use serde_json::{Map, Value};
@@ -148,6 +148,8 @@ pub struct PolicyInfo {
     pub granted: Grant,
     /// What it said so far.
     pub tally: Tallied,
+    /// What came of it as a shadow, while it is one.
+    pub shadow: Option<ShadowTally>,
     /// What is embedded in it.
     pub manifest: Option<Manifest>,
 }

@@ -64,6 +64,11 @@ impl Ledger {
         self.open().clone()
     }
 
+    /// What came of one of them so far.
+    pub(crate) fn of(&self, policy: &str) -> ShadowTally {
+        self.open().get(policy).cloned().unwrap_or_default()
+    }
+
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, ShadowTally>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

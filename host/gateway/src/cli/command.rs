@@ -30,7 +30,7 @@ Mail     explain   what happened to this message, and why?
          queue     list show hold release retry bounce delete suspend resume top
          quarantine   list show release delete: what policies keep for a person
 
-Policy   policy    new build test run inspect: write policies of your own; list reload
+Policy   policy    new build test run inspect: write policies of your own; list reload decisions
 
 Trust    certs     show check tlsa rotate: our own certificates
          dns       records check: what our domains ought to publish

@@ -43,6 +43,10 @@ fn text(status: &Status, now: Timestamp) -> String {
     let queue = &status.queue;
     let octets = secmx_policy::units::octets(queue.octets);
     let _ = writeln!(text, "  {:<12} {}, {}", "queue", words::counted(queue.messages, "message"), octets);
+    for shadow in &status.shadows {
+        let asked = words::counted(shadow.asked, "message");
+        let _ = writeln!(text, "  {:<12} {}: {} of {asked} would have ended differently", "shadow", shadow.policy, shadow.differs);
+    }
     for order in &status.suspensions {
         let when = words::ahead(order.until, now);
         let _ = writeln!(text, "! mail to {} is suspended, goes {when}: {} ({})", order.to, order.reason, order.by);
@@ -54,6 +58,13 @@ fn text(status: &Status, now: Timestamp) -> String {
             _ => ("held", kept.until.map(|until| format!(", goes {}", words::ahead(until, now))).unwrap_or_default()),
         };
         let _ = writeln!(text, "! {deliveries} {word}{until}: {}", kept.reason);
+    }
+    if status.decisions.lost > 0 {
+        let lost = words::counted(status.decisions.lost, "line");
+        let _ = writeln!(
+            text,
+            "! the decision log lost {lost} about messages that were let through: raise decisions.buffer, or decisions.on_full = \"block\""
+        );
     }
     if let Some(why) = &generation.refused {
         let _ = writeln!(text, "! the last reload changed nothing: {}", why.trim_start_matches("nothing was changed: "));

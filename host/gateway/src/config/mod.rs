@@ -52,7 +52,7 @@ pub use quarantine::Quarantine;
 pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use reload::Reload;
-pub use replay::Replay;
+pub use replay::{Replay, SealingKey};
 pub use rule::{Chosen, Pattern, Pin, Rule};
 pub use secret::Secret;
 pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};

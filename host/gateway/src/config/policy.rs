@@ -154,6 +154,9 @@ pub struct Limits {
     /// `hand_over`: text and lists that it may hand over in one call of a function of the gateway; more is a fault; octets here. Default
     /// `"16MiB"`.
     pub hand_over_octets: Option<u64>,
+    /// `effects`: edits, recipients, steps of a plan, tags and pieces of evidence, so many of each, that one answer may have; more is a
+    /// fault. Default 1000.
+    pub effects: Option<usize>,
     /// `max_uses`: questions that one instance answers, 1 to 100. 1 is a fresh instance for each, so that nothing of one message is there
     /// for the next; more is for language runtimes that are slow to begin. An instance that failed is never asked again. Default 1.
     pub max_uses: Option<u32>,
@@ -276,6 +279,7 @@ impl Limits {
             memory_octets: memory(section),
             log_octets: section.optional("log").map(|Size(octets)| octets),
             hand_over_octets: section.optional("hand_over").map(|Size(octets)| octets),
+            effects: section.optional("effects"),
             max_uses: max_uses(section),
         }
     }

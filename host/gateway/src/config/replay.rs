@@ -5,8 +5,8 @@ use super::tree::Node;
 use super::value::Size;
 use std::time::Duration;
 
-/// `[replay]`. Nothing is kept unless `always` or `sample` says so. What is kept lies unencrypted in `paths.state`, `replay/`, readable to
-/// the gateway's own user: whole messages, their envelopes, and what DNS answered the policies.
+/// `[replay]`. Nothing is kept unless `always` or `sample` says so. What is kept are whole messages, their envelopes, and what DNS answered
+/// the policies, in `paths.state`, `replay/`, readable to the gateway's own user; unencrypted unless `seal_for` says for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// `always`: rulings whose messages are kept, one or a list: `"accept"`, `"quarantine"`, `"reject"`, `"defer"`, `"discard"`. Default
@@ -18,6 +18,21 @@ pub struct Replay {
     pub keep_for: Duration,
     /// `octets`: what they may take in all; the oldest go. Default `"1GiB"`.
     pub octets: u64,
+    /// `seal_for`: public keys (`age1…`, from `secmx policy keygen --sealing NAME` or age-keygen), one or a list. What is kept is then
+    /// encrypted to each of them, and not even the gateway's own user reads it back: `secmx policy replay --identity NAME.key` does.
+    /// Default none.
+    pub seal_for: Vec<SealingKey>,
+}
+
+/// `replay.seal_for`: a public key of age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealingKey(pub age::x25519::Recipient);
+
+impl Setting for SealingKey {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        let expected = "a public key that begins with age1, as `secmx policy keygen --sealing NAME` writes it into NAME.pub";
+        node.text(expected)?.trim().parse().map(Self).map_err(|_| node.refuse(expected))
+    }
 }
 
 /// `replay.always`.
@@ -37,6 +52,7 @@ impl Replay {
             sample: section.optional("sample"),
             keep_for: section.or("for", Duration::from_secs(7 * 86_400)),
             octets: section.or("octets", Size(1 << 30)).0,
+            seal_for: section.or("seal_for", Vec::new()),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Control, Desk};
 use axum::routing::get;
 use axum::{Json, Router};
-use secmx_policy::{Duty, Mode, PolicyInfo};
+use secmx_policy::{Duty, Mode, PolicyInfo, ShadowTally};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +51,49 @@ pub(crate) struct Row {
     /// Time that a question took on average, microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) average_us: Option<u64>,
+    /// How a shadow differs from what was in force; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shadow: Option<Shadow>,
+}
+
+/// What a shadow would have changed since the gateway began.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Shadow {
+    /// Messages that it was asked about.
+    pub(crate) asked: u64,
+    /// Messages that it was not asked about because there were too many.
+    pub(crate) left_out: u64,
+    /// Messages that would have ended differently.
+    pub(crate) differs: u64,
+    /// The same by both rulings.
+    pub(crate) differences: Vec<Differences>,
+    /// The last of them, the newest first; at most 50.
+    pub(crate) last: Vec<Differing>,
+}
+
+/// Messages that would have ended differently in one way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Differences {
+    /// The ruling in force.
+    pub(crate) enforced: String,
+    /// That of the shadow.
+    pub(crate) shadow: String,
+    /// How many.
+    pub(crate) messages: u64,
+}
+
+/// One message that would have ended differently.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Differing {
+    /// Queue id, else session id.
+    pub(crate) subject: String,
+    /// The ruling in force.
+    pub(crate) enforced: String,
+    /// That of the shadow.
+    pub(crate) shadow: String,
+    /// Its reason code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
 }
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -96,6 +139,26 @@ impl Row {
             rulings: policy.tally.rulings.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             faults: policy.tally.faults,
             average_us: policy.tally.microseconds.checked_div(asked),
+            shadow: policy.shadow.as_ref().map(Shadow::of),
         }
+    }
+}
+
+impl Shadow {
+    pub(super) fn of(tally: &ShadowTally) -> Self {
+        let differences = tally.differences.iter().map(|((enforced, shadow), messages)| Differences {
+            enforced: (*enforced).to_owned(),
+            shadow: (*shadow).to_owned(),
+            messages: *messages,
+        });
+        let last = tally.last.iter().rev().map(|one| Differing {
+            subject: one.subject.clone(),
+            enforced: one.enforced.to_owned(),
+            shadow: one.shadow.to_owned(),
+            code: one.code.clone(),
+        });
+        let (differences, last): (Vec<_>, Vec<_>) = (differences.collect(), last.collect());
+        let differs = differences.iter().map(|one| one.messages).sum();
+        Self { asked: tally.asked, left_out: tally.left_out, differs, differences, last }
     }
 }

@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use secmx_core::queue::Standing;
+use secmx_policy::PolicyInfo;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -37,6 +38,12 @@ pub(crate) struct Status {
     pub(crate) suspensions: Vec<Suspension>,
     /// What is kept back, by reason.
     pub(crate) kept: Vec<Kept>,
+    /// The decision log.
+    #[serde(default)]
+    pub(crate) decisions: DecisionLog,
+    /// Shadows, and how many messages would have ended differently.
+    #[serde(default)]
+    pub(crate) shadows: Vec<ShadowStanding>,
     /// Why nothing is accepted or delivered; absent while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trouble: Option<String>,
@@ -62,6 +69,24 @@ pub(crate) struct Queue {
     pub(crate) deliveries: u64,
     /// Octets of their bodies.
     pub(crate) octets: u64,
+}
+
+/// The decision log.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct DecisionLog {
+    /// Lines that did not get into the file since the gateway began: `secmx_decisions_lost_total`.
+    pub(crate) lost: u64,
+}
+
+/// A shadow.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ShadowStanding {
+    /// Name of the policy.
+    pub(crate) policy: String,
+    /// Messages that it was asked about since the gateway began.
+    pub(crate) asked: u64,
+    /// Messages of these that would have ended differently: `secmx_policy_shadow_flips_total`.
+    pub(crate) differs: u64,
 }
 
 /// Deliveries that are kept back for one reason. At most [`KEPT_MAX`] are looked at.
@@ -102,6 +127,14 @@ async fn kept(spool: &dyn Spool) -> Result<Vec<Kept>, SpoolError> {
     Ok(reasons)
 }
 
+fn shadows(policies: &[PolicyInfo]) -> Vec<ShadowStanding> {
+    let standing = |policy: &PolicyInfo| {
+        let tally = policy.shadow.as_ref()?;
+        Some(ShadowStanding { policy: policy.name.clone(), asked: tally.asked, differs: tally.differences.values().sum() })
+    };
+    policies.iter().filter_map(standing).collect()
+}
+
 async fn status(control: Desk) -> Json<Status> {
     let generation = control.current.load_full();
     let counts = control.spool.counts().await;
@@ -122,6 +155,8 @@ async fn status(control: Desk) -> Json<Status> {
         suspensions: control.courier.orders.standing(control.clock.now()),
         // What cannot be read is said by `trouble`, or in the log.
         kept: kept(control.spool.as_ref()).await.unwrap_or_default(),
+        decisions: DecisionLog { lost: control.courier.decisions.lost() },
+        shadows: shadows(&generation.policies.policies()),
         trouble: control.spool.failed(),
     })
 }

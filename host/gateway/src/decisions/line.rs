@@ -16,6 +16,17 @@ const NAMED: usize = 50;
 /// Characters of an excerpt that stay when it is masked, and of how many one stays.
 const SHOWN: (usize, usize) = (4, 4);
 
+/// Who let a quarantined message go, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    /// The operator.
+    pub user: &'a str,
+    /// In their words.
+    pub reason: &'a str,
+    /// Code of the one reason that they override.
+    pub overruled: &'a str,
+}
+
 /// What was decided about what.
 #[derive(Debug, Clone, Default)]
 pub struct Decision<'a> {
@@ -49,6 +60,8 @@ pub struct Decision<'a> {
     pub evidence: &'a [Evidence],
     /// Whether the message is kept for `secmx policy replay`.
     pub replayable: bool,
+    /// The operator at whose word policies were asked again.
+    pub release: Option<Release<'a>>,
 }
 
 impl Decision<'_> {
@@ -86,6 +99,8 @@ impl Decision<'_> {
         }
         put("total_us", json!(self.chain.iter().map(micros).sum::<u64>()));
         put("replayable", json!(self.replayable));
+        let release = |release: Release<'_>| json!({ "user": release.user, "reason": release.reason, "overruled": release.overruled });
+        put("release", json!(self.release.map(release)));
         finished(id, at, line)
     }
 }

@@ -8,7 +8,7 @@
 mod file;
 mod line;
 
-pub use line::Decision;
+pub use line::{Decision, Release};
 
 use crate::config::{Decisions as Settings, OnFull};
 use crate::log::Log;

@@ -70,7 +70,7 @@ impl Session {
         }
         let kept = Kept::new(queue, self.desk.clock.now(), word(ruling), &self.facts, envelope, minutes);
         let (folder, message, settings) = (replay::folder(&config.paths.state), self.content.held().to_vec(), config.replay.clone());
-        let write = move || kept.write(&folder, &message, settings.keep_for, settings.octets);
+        let write = move || kept.write(&folder, &message, &settings);
         let written = tokio::task::spawn_blocking(write).await.map_err(anyhow::Error::from).and_then(|written| written);
         if let Err(error) = &written {
             self.desk.log.write(&Event::Warning { text: format!("a message is not kept for replays: {error:#}") });

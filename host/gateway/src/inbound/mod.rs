@@ -15,7 +15,7 @@ mod session;
 pub use ahead::CallAhead;
 pub use content::Intake;
 pub use door::Door;
-pub use release::{Released, release};
+pub use release::{Released, Releasing, release};
 
 use crate::clock::Clock;
 use crate::decisions::Decisions;

@@ -1,14 +1,16 @@
 //! A quarantined message that a person lets go. The policies behind the one that stopped it are asked first: a person overrides one
 //! reason, not all of them.
 
+use crate::decisions::{Decision, Decisions, Release};
 use crate::edit;
 use crate::generation::Generation;
 use crate::sending::sending;
-use crate::spool::{NewMessage, Spool, SpoolError};
+use crate::spool::{NewMessage, Note, Spool, SpoolError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Delivery, Message, Standing, split};
+use secmx_core::role::SenderRole;
 use secmx_core::ruling::{ContentEffects, Demand, Reason, Ruling};
 use secmx_policy::{Inspection, MessageFacts, Minutes, SessionFacts};
 use std::collections::BTreeMap;
@@ -31,42 +33,99 @@ pub enum Released {
     NotNow(String),
 }
 
-/// Lets go a message whose deliveries, all of them, are these and are quarantined.
-pub async fn release(
-    generation: &Generation,
-    spool: &dyn Spool,
-    message: Message,
-    deliveries: &[Delivery],
-    now: Timestamp,
-) -> Result<Released, SpoolError> {
-    let Some(Standing::Quarantined { code, by, .. }) = deliveries.first().map(|delivery| &delivery.standing) else {
+/// What a release needs beside the message.
+pub struct Releasing<'a> {
+    /// The policies in force.
+    pub generation: &'a Generation,
+    /// Where the message is.
+    pub spool: &'a dyn Spool,
+    /// Where it is written down.
+    pub decisions: &'a Decisions,
+    /// Who releases it.
+    pub user: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Lets go a message whose deliveries, all of them, are these and are quarantined. What came of it is in the decision log, written in the
+/// same step.
+pub async fn release(by: &Releasing<'_>, message: Message, deliveries: &[Delivery]) -> Result<Released, SpoolError> {
+    let Some(Standing::Quarantined { code, by: stopped_by, .. }) = deliveries.first().map(|delivery| &delivery.standing) else {
         return Err(SpoolError::Gone);
     };
+    let (generation, spool) = (by.generation, by.spool);
     let stored = spool.body(message.id, 0, message.octets).await?;
     let (trace, content) = edit::behind_trace(&stored);
     let recipients: Vec<Mailbox> = deliveries.iter().flat_map(|delivery| delivery.recipients.clone()).collect();
-    let (session, facts) = facts(&message, recipients, content.clone());
-    let inspection = match generation.policies.hearing(&mut Minutes::default()).content_after(&session, facts, by.as_deref(), code).await {
-        Ok(inspection) => inspection,
-        Err(fault) => return Ok(Released::NotNow(fault.to_string())),
+    let (session, facts) = facts(&message, recipients.clone(), content.clone());
+    let mut minutes = Minutes::default();
+    let inspected = generation.policies.hearing(&mut minutes).content_after(&session, facts, stopped_by.as_deref(), code).await;
+    let note = |ruling: &str, reason: Option<&Reason>| {
+        let decision = Decision {
+            ruling,
+            reason: reason.cloned(),
+            chain: minutes.said(),
+            release: Some(Release { user: by.user, reason: by.reason, overruled: code }),
+            ..about(generation, &message, &recipients, deliveries, by.now)
+        };
+        let id = spool.new_id(by.now);
+        let written = generation.config.decisions.enabled;
+        written.then(|| Note { id, line: Bytes::from(decision.line(id, by.now, &generation.config.decisions)) }).into_iter().collect()
     };
-    let Inspection { ruling, effects, by } = inspection;
-    match ruling {
-        Ruling::Pass | Ruling::Accept(_) => {
-            spool.replace(anew(generation, message, deliveries, effects, [trace, content], now)).await?;
-            Ok(Released::Free)
+    let released = match inspected {
+        Err(fault) => {
+            let failed = Reason { code: "policy.fault".into(), text: format!("policy {} failed", fault.policy) };
+            each(spool, note("defer", Some(&failed))).await?;
+            Released::NotNow(fault.to_string())
         }
-        Ruling::Defer { reason, .. } => {
-            Ok(Released::NotNow(format!("{} wants to be asked later: {}", by.unwrap_or_default(), reason.text)))
+        Ok(Inspection { ruling: Ruling::Pass | Ruling::Accept(_), effects, .. }) => {
+            let notes = note("accept", None);
+            spool.replace_noted(anew(generation, message, deliveries, effects, [trace, content], by.now), notes).await?;
+            Released::Free
+        }
+        Ok(Inspection { ruling: Ruling::Defer { reason, .. }, by, .. }) => {
+            each(spool, note("defer", Some(&reason))).await?;
+            Released::NotNow(format!("{} wants to be asked later: {}", by.unwrap_or_default(), reason.text))
         }
         // There is no client left to be refused, and nothing is dropped that a person wanted to see.
-        Ruling::Quarantine(reason) | Ruling::Discard(reason) | Ruling::Reject { reason, .. } => {
+        Ok(Inspection { ruling: Ruling::Quarantine(reason) | Ruling::Discard(reason) | Ruling::Reject { reason, .. }, by, .. }) => {
+            each(spool, note("quarantine", Some(&reason))).await?;
             let standing = Standing::Quarantined { code: reason.code.clone(), text: reason.text.clone(), by: by.clone() };
             for delivery in deliveries {
                 spool.stand(delivery.key, standing.clone()).await?;
             }
-            Ok(Released::Stopped { by, reason })
+            Released::Stopped { by, reason }
         }
+    };
+    by.decisions.noted();
+    Ok(released)
+}
+
+/// Writes notes that belong to nothing that changes.
+async fn each(spool: &dyn Spool, notes: Vec<Note>) -> Result<(), SpoolError> {
+    for note in notes {
+        spool.note(note).await?;
+    }
+    Ok(())
+}
+
+/// What the line says of the message.
+fn about<'a>(generation: &Generation, message: &'a Message, to: &'a [Mailbox], deliveries: &[Delivery], now: Timestamp) -> Decision<'a> {
+    let outward = generation.config.outward_role(to, now).is_some();
+    let secure = deliveries.iter().any(|delivery| delivery.role == SenderRole::SecureOnly);
+    Decision {
+        question: "content.inspect",
+        queue: Some(message.id),
+        session: Some(&message.origin.session),
+        client: message.origin.client,
+        direction: Some(if outward { "out" } else { "in" }),
+        role: outward.then_some(if secure { "SOS" } else { "BES" }),
+        from: Some(&message.envelope.reverse_path),
+        to,
+        octets: Some(message.octets),
+        ..Decision::default()
     }
 }
 

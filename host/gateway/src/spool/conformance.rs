@@ -354,11 +354,15 @@ async fn a_message_is_replaced_whole<G: Ground>() {
         spool.claim(at(0), 1, LEASE, &|_| 9).await.expect("whole");
         assert_eq!(spool.replace(new.clone()).await, Err(SpoolError::Busy));
         spool.give_back(DeliveryKey { id, number: 0 });
-        spool.replace(new).await.expect("at rest");
+        let note = Note { id: spool.new_id(at(0)), line: Bytes::from_static(b"released\n") };
+        spool.replace_noted(new, vec![note]).await.expect("at rest");
         (id, long)
     };
     let opened = ground.open();
     assert_eq!(opened.set_aside, []);
+    let notes = opened.spool.notes(9).await.expect("whole");
+    assert_eq!(notes.iter().map(|note| &note.line[..]).collect::<Vec<_>>(), [b"released\n"], "it came with the message");
+    opened.spool.forget(notes.into_iter().map(|note| note.id).collect()).await.expect("room");
     assert_eq!(opened.spool.counts().await, Counts { messages: 1, deliveries: 1, octets: 600_000 });
     assert_eq!(opened.spool.body(id, 0, 1_000_000).await, Ok(long));
     opened.spool.withdraw(DeliveryKey { id, number: 0 }, vec![]).await.expect("at rest");

@@ -493,9 +493,10 @@ impl<T: Tables> Spool for Engine<T> {
         .await
     }
 
-    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
+    async fn replace_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
-        let prepared = self.read(move |_| prepare(new)).await??;
+        let mut prepared = self.read(move |_| prepare(new)).await??;
+        prepared.writes.extend(notes.iter().map(stored::put_note));
         self.submit(id, octets, move |shared, _| shared.replaced(id, prepared)).await
     }
 

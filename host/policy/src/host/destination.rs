@@ -69,7 +69,7 @@ impl HostDestination for State {
 
     fn attempt(&mut self, _: Resource<Destination>, exchanger: u32, at_least: Level) -> Result<()> {
         self.exchanger(exchanger)?;
-        effects::push(&mut self.effects.steps, Step { exchanger, at_least: convert::level(at_least) })
+        effects::push(&mut self.effects.steps, Step { exchanger, at_least: convert::level(at_least) }, self.effects_max)
     }
 
     fn when_proved(&mut self, _: Resource<Destination>, then: Exhausted) -> Result<()> {

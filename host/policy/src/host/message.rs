@@ -33,7 +33,9 @@ impl State {
     /// Adds changes to those of this call, or says why there are none.
     fn keep(&mut self, edits: std::result::Result<Vec<Edit>, String>) -> Result<std::result::Result<(), String>> {
         match edits {
-            Ok(edits) => edits.into_iter().try_for_each(|edit| effects::push(&mut self.effects.content.edits, edit)).map(Ok),
+            Ok(edits) => {
+                edits.into_iter().try_for_each(|edit| effects::push(&mut self.effects.content.edits, edit, self.effects_max)).map(Ok)
+            }
             Err(why) => Ok(Err(why)),
         }
     }
@@ -154,23 +156,23 @@ impl HostMessage for State {
         let opened = self.message()?.view().await?.is_opened(part).unwrap_or(false);
         let excerpt = if opened { "(was encrypted)".to_owned() } else { excerpt };
         let excerpt = excerpt.chars().filter(|c| !c.is_control()).take(80).collect();
-        effects::push(&mut self.effects.content.evidence, Evidence { part, offset, excerpt })
+        effects::push(&mut self.effects.content.evidence, Evidence { part, offset, excerpt }, self.effects_max)
     }
 
     fn add_field(&mut self, _: Resource<Message>, name: String, value: String) -> Result<()> {
         let edit = Edit::AddField { name: convert::field_name(name)?, value: convert::field_value(value)? };
-        effects::push(&mut self.effects.content.edits, edit)
+        effects::push(&mut self.effects.content.edits, edit, self.effects_max)
     }
 
     fn replace_field(&mut self, _: Resource<Message>, name: String, value: String) -> Result<()> {
         let edit = Edit::ReplaceField { name: convert::field_name(name)?, value: convert::field_value(value)? };
-        effects::push(&mut self.effects.content.edits, edit)
+        effects::push(&mut self.effects.content.edits, edit, self.effects_max)
     }
 
     async fn remove_field(&mut self, _: Resource<Message>, name: String) -> Result<u32> {
         let name = convert::field_name(name)?;
         let count = self.message()?.view().await?.fields().filter(|(field, _)| field.eq_ignore_ascii_case(&name)).count();
-        effects::push(&mut self.effects.content.edits, Edit::RemoveField { name })?;
+        effects::push(&mut self.effects.content.edits, Edit::RemoveField { name }, self.effects_max)?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
@@ -187,7 +189,7 @@ impl HostMessage for State {
     }
 
     fn add_recipient(&mut self, _: Resource<Message>, to: Address) -> Result<()> {
-        effects::push(&mut self.effects.content.add_recipients, convert::mailbox(&to)?)
+        effects::push(&mut self.effects.content.add_recipients, convert::mailbox(&to)?, self.effects_max)
     }
 
     fn remove_recipient(&mut self, _: Resource<Message>, to: Address) -> Result<bool> {
@@ -196,14 +198,14 @@ impl HostMessage for State {
         if !self.message()?.facts.envelope.recipients.contains(&mailbox) || content.remove_recipients.contains(&mailbox) {
             return Ok(false);
         }
-        effects::push(&mut self.effects.content.remove_recipients, mailbox).map(|()| true)
+        effects::push(&mut self.effects.content.remove_recipients, mailbox, self.effects_max).map(|()| true)
     }
 
     fn journal(&mut self, _: Resource<Message>, name: String) -> Result<Result<(), String>> {
         if !self.identity.named.journals.contains(&name) {
             return Ok(Err(format!("the configuration names no journal `{name}`")));
         }
-        effects::push(&mut self.effects.content.journals, name).map(Ok)
+        effects::push(&mut self.effects.content.journals, name, self.effects_max).map(Ok)
     }
 
     fn tag(&mut self, _: Resource<Message>, key: String) -> Result<Option<String>> {
@@ -213,7 +215,7 @@ impl HostMessage for State {
     }
 
     fn set_tag(&mut self, _: Resource<Message>, key: String, value: String) -> Result<()> {
-        effects::set_tag(&mut self.effects.tags, key, value)
+        effects::set_tag(&mut self.effects.tags, key, value, self.effects_max)
     }
 
     fn demand(&mut self, _: Resource<Message>, role: SenderRole, at_least: Level) -> Result<()> {

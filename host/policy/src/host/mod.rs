@@ -154,6 +154,7 @@ pub(crate) struct State {
     now: u64,
     writes: Writes,
     log_bytes: usize,
+    effects_max: usize,
     pub(crate) meter: Meter,
     wasi: Option<Wasi>,
 }
@@ -175,6 +176,7 @@ impl State {
             story: Story::default(),
             writes: Writes::default(),
             log_bytes: limits.log_bytes,
+            effects_max: limits.effects,
             meter: Meter::new(limits.memory_bytes),
             wasi: None,
         }

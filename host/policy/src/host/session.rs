@@ -52,7 +52,7 @@ impl HostSession for State {
     }
 
     fn set_tag(&mut self, _: Resource<Session>, key: String, value: String) -> Result<()> {
-        effects::set_tag(&mut self.effects.tags, key, value)
+        effects::set_tag(&mut self.effects.tags, key, value, self.effects_max)
     }
 
     fn set_role(&mut self, _: Resource<Session>, role: ReceiverRole) -> Result<()> {

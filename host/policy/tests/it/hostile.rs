@@ -79,6 +79,11 @@ async fn an_edit_with_a_line_end_is_a_fault_and_effects_are_all_or_nothing() {
 async fn effects_are_bounded() {
     let flood = format!("(loop $more {ADD_FIELD} (br $more)) unreachable");
     assert!(fault_of(policy("flood", "", &flood)).await.detail.contains("more than 1000 effects"));
+    let limits = Limits { effects: 2, ..Limits::default() };
+    let fault = fault_of(PolicySource { limits: limits.clone(), ..policy("flood", "", &format!("{} {PASS}", ADD_FIELD.repeat(3))) }).await;
+    assert!(fault.detail.contains("more than 2 effects of a kind: do less in one answer"), "{fault}");
+    let (set, _) = set(vec![PolicySource { limits, ..policy("few", "", &format!("{} {PASS}", ADD_FIELD.repeat(2))) }]);
+    assert!(set.content(&session(), message()).await.is_ok());
 }
 
 #[tokio::test]

@@ -2,15 +2,19 @@
 
 use super::super::Exit;
 use super::super::remote::Asking;
-use crate::control::policies::{Policies, Row};
+use crate::control::policies::{Policies, Row, Shadow};
 use anyhow::Result;
 use hyper::Method;
 use std::fmt::Write;
 
+/// Messages of a shadow that are named; --json names more.
+const SHOWN: usize = 5;
+
 /// Below the help.
 pub(super) const HELP: &str = "\
 Each kind of question is put to its policies from top to bottom; the first ruling that is not `pass` ends it. A role is asked only where it
-is played. Counts are since the gateway began, over reloads.
+is played. Counts are since the gateway began, over reloads. Below a shadow stands what would have ended differently, with the last
+messages; `secmx explain ID` tells more of one.
 
 Example: secmx policy list --json";
 
@@ -53,4 +57,19 @@ fn line(text: &mut String, row: &Row) {
         let _ = write!(text, "; {average} µs");
     }
     text.push('\n');
+    if let Some(shadow) = &row.shadow {
+        differences(text, shadow);
+    }
+}
+
+/// What a shadow would have changed, and where to look.
+fn differences(text: &mut String, shadow: &Shadow) {
+    let left_out = if shadow.left_out > 0 { format!("; {} more were too many to follow", shadow.left_out) } else { String::new() };
+    let _ = writeln!(text, "      {} of {} messages would have ended differently{left_out}", shadow.differs, shadow.asked);
+    for one in &shadow.differences {
+        let _ = writeln!(text, "        {} → {} {}", one.enforced, one.shadow, one.messages);
+    }
+    for one in shadow.last.iter().take(SHOWN) {
+        let _ = writeln!(text, "        {}  {} → {}  {}", one.subject, one.enforced, one.shadow, one.code.as_deref().unwrap_or("–"));
+    }
 }

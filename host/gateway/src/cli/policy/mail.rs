@@ -1,10 +1,16 @@
-//! Messages at hand: one file, a folder of them, an mbox, or standard input.
+//! Messages at hand: one file, a folder of them, an mbox, standard input, or one in the queue of a running gateway.
 
+use super::super::queue;
+use super::super::remote::Remote;
+use crate::control::queue::Shown;
+use crate::edit;
+use crate::replay::protection;
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use hyper::Method;
 use mail_parser::mailbox::mbox::MessageIterator;
 use mail_parser::{Address, MessageParser};
-use secmx_policy::cases::Envelope;
+use secmx_policy::cases::{Envelope, Given};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -33,6 +39,25 @@ pub(super) fn messages(path: &Path) -> Result<Vec<(String, Bytes)>> {
         return from.enumerate().map(message).collect();
     }
     Ok(vec![(path.display().to_string(), octets.into())])
+}
+
+/// A message in the queue of a running gateway: its octets without our trace field, and what policies saw beside them.
+pub(super) fn queued(remote: &Remote, id: &str) -> Result<(Bytes, Given)> {
+    let path = format!("/queue/messages/{}", queue::path_of(id));
+    let message = remote.ask(Method::GET, &path, None::<&()>)?.read::<Shown>()?.message;
+    let stored = remote.ask_patiently(Method::GET, &format!("{path}/body"), None::<&()>)?.0;
+    let (envelope, origin) = (&message.envelope, &message.origin);
+    let envelope = Envelope {
+        from: Some(envelope.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default()),
+        to: Some(envelope.recipients.iter().map(ToString::to_string).collect()),
+        client: origin.client.map(|client| client.to_string()),
+        listener: Some(origin.listener.clone()),
+        user: origin.user.clone(),
+        tls: protection(&origin.channel),
+        ..Envelope::default()
+    };
+    let (interface, tags) = (Some("content".to_owned()), Some(message.tags));
+    Ok((edit::behind_trace(&stored).1, Given { interface, envelope: Some(envelope), tags, ..Given::default() }))
 }
 
 /// Who sent and who received a message, as far as its header tells.

@@ -1,7 +1,10 @@
 //! `secmx policy`: everything an author of policies does, on this machine and without network; and what a running gateway has in force.
 
+mod anonymise;
 mod bench;
 mod build;
+mod case;
+mod decisions;
 mod inspect;
 mod list;
 mod mail;
@@ -44,6 +47,14 @@ pub(super) enum PolicyCommand {
     /// Ask a content policy about messages at hand
     #[command(after_help = run::HELP)]
     Run(run::Options),
+    /// Make a case of a message that was seen
+    Case {
+        #[command(subcommand)]
+        what: case::CaseCommand,
+    },
+    /// Read what was decided
+    #[command(after_help = decisions::HELP)]
+    Decisions(decisions::Options),
     /// Measure how long the cases take
     #[command(after_help = bench::HELP)]
     Bench {
@@ -85,6 +96,9 @@ pub(super) enum PolicyCommand {
     Keygen {
         /// The files are called NAME.key and NAME.pub
         name: PathBuf,
+        /// Keys to seal kept messages for (`replay.seal_for`) instead
+        #[arg(long)]
+        sealing: bool,
     },
     /// Sign a component that was built
     #[command(after_help = trust::SIGN)]
@@ -134,13 +148,15 @@ pub(super) fn obey(command: PolicyCommand) -> Result<Exit> {
         PolicyCommand::New { folder, lang, interface } => new::run(&folder, lang, interface),
         PolicyCommand::Test(options) => test::run(&options),
         PolicyCommand::Run(options) => run::run(&options),
+        PolicyCommand::Case { what } => case::obey(&what),
+        PolicyCommand::Decisions(options) => decisions::run(&options),
         PolicyCommand::Bench { folder, times } => bench::run(&folder, times),
         PolicyCommand::Replay(options) => replay::run(&options),
         PolicyCommand::Build { folder } => build::run(&folder),
         PolicyCommand::List(asking) => list::run(&asking),
         PolicyCommand::Reload(asking) => reload::run(&asking, "/policies/reload"),
         PolicyCommand::Inspect { component, json } => inspect::run(&component, json),
-        PolicyCommand::Keygen { name } => trust::keygen(&name),
+        PolicyCommand::Keygen { name, sealing } => trust::keygen(&name, sealing),
         PolicyCommand::Sign { component, key } => trust::sign(&component, &key),
         PolicyCommand::Verify { component, key } => trust::verify(&component, &key),
         PolicyCommand::Lock { from } => trust::lock(&from),

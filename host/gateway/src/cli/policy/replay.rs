@@ -1,7 +1,8 @@
 //! `secmx policy replay`: what would have ended differently with another policy.
 
 use super::super::command::Origin;
-use super::super::{Exit, say};
+use super::super::remote::duration;
+use super::super::{Exit, hint, say, words};
 use super::project::Project;
 use super::{mail, run};
 use crate::config::{Component, Config, Policy};
@@ -26,7 +27,9 @@ Asks the policy in force and the new one about the same messages: those that [re
 what it answered then, and what was not recorded is told apart. Each begins with an empty store. Ends with 0 when nothing would end
 differently, with 1 when something would.
 
-Example: secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --corpus old-mail.mbox";
+Examples
+  secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --since 7d
+  secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --corpus old-mail.mbox";
 
 /// What is replayed.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -48,6 +51,12 @@ pub(in crate::cli) struct Options {
     /// A setting of the new one, as NAME=VALUE; the others are those of the configuration
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
+    /// Only what was kept since then, such as 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "corpus")]
+    since: Option<Duration>,
+    /// Key file that opens what was kept for it (`replay.seal_for`)
+    #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
+    identity: Option<PathBuf>,
     /// Name the messages of one change, such as pass:quarantine
     #[arg(long, value_name = "FROM:TO")]
     show: Option<String>,
@@ -131,7 +140,9 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     };
     let items = items(options, &config)?;
     if items.is_empty() {
-        bail!("there is no message: --corpus PATH names some, and [replay] in the configuration makes the gateway keep some");
+        bail!(
+            "there is no message: --corpus PATH names some, and [replay] in the configuration makes the gateway keep some (--since may be too short)"
+        );
     }
     let runtime = super::engine(false)?;
     let recorded = Arc::new(Recorded::default());
@@ -179,14 +190,22 @@ fn load(
 
 fn items(options: &Options, config: &Config) -> Result<Vec<Item>> {
     if options.corpus.is_empty() {
-        let kept = replay::read_all(&replay::folder(&config.paths.state))?;
+        let keys = options.identity.as_deref().map(replay::Identities::read).transpose()?.unwrap_or_default();
+        let found = replay::read_all(&replay::folder(&config.paths.state), &keys)?;
+        if found.closed > 0 {
+            let which = if options.identity.is_some() { "other keys" } else { "a key (--identity FILE)" };
+            hint(&format!("{} sealed for {which}, left out\n", words::counted(found.closed as u64, "kept message")));
+        }
+        let seconds = options.since.map_or(i64::MAX, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let first = jiff::Timestamp::now().as_second().saturating_sub(seconds);
+        let kept = found.messages.into_iter().filter(|(kept, _)| kept.at >= first);
         let item = |(kept, message): (replay::Kept, Bytes)| Item {
             name: kept.qid.to_string(),
             now: u64::try_from(kept.at).ok(),
             given: kept.given,
             message,
         };
-        return Ok(kept.into_iter().map(item).collect());
+        return Ok(kept.map(item).collect());
     }
     let mut items = Vec::new();
     for path in &options.corpus {

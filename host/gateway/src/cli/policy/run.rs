@@ -1,5 +1,6 @@
 //! `secmx policy run`: a content policy asked about messages at hand.
 
+use super::super::remote::Server;
 use super::super::{Exit, say};
 use super::project::Project;
 use super::{bench, mail, report, test};
@@ -7,6 +8,7 @@ use crate::config::Config;
 use crate::dns::Dns;
 use crate::powers::Asked;
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use secmx_policy::cases::{DnsAnswer, Envelope, Given, Outcome};
 use secmx_policy::{Answering, Candidate, Named, NoAnswer, PolicySource, Report, Resolver, Trialled, units};
 use serde::{Deserialize, Serialize};
@@ -20,14 +22,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Below the help.
 pub(super) const HELP: &str = "\
 The policy is that of the folder, as it was built last. DNS answers only what --replay recorded, or everything with --allow-net; the store
-is empty. What --record writes is what `replay` of a case in tests/cases.toml reads.
+is empty. What --record writes is what `replay` of a case in tests/cases.toml reads. qid:ID asks a running gateway for a message in its
+queue or its quarantine, as it lies there: after the edits of the policies in force.
 
-Example: secmx policy run mail.eml --from ana@agency.example --to bo@health.example --set 'block=[\"iban\"]'";
+Examples
+  secmx policy run mail.eml --from ana@agency.example --to bo@health.example --set 'block=[\"iban\"]'
+  secmx policy run qid:01JD9W3K7Q8Z -c /etc/secmx/secmx.toml";
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(in crate::cli) struct Options {
-    /// A message, a folder of .eml files, an mbox (.mbox), or - for standard input
+    /// A message, a folder of .eml files, an mbox (.mbox), - for standard input, or qid:ID for one in the queue of a running gateway
     message: PathBuf,
     /// Folder of policy.toml
     #[arg(long, default_value = ".")]
@@ -35,10 +40,10 @@ pub(in crate::cli) struct Options {
     /// This component instead of that of the folder
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Reverse-path
-    #[arg(long, default_value = "")]
-    from: String,
-    /// Recipient; may be given more than once
+    /// Reverse-path; of a message in the queue its own when it is not given
+    #[arg(long)]
+    from: Option<String>,
+    /// Recipient; may be given more than once; of a message in the queue its own when there is none
     #[arg(long)]
     to: Vec<String>,
     /// A setting, as NAME=VALUE; the value is JSON, or else text
@@ -59,6 +64,8 @@ pub(in crate::cli) struct Options {
     /// One JSON object for each message
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: Server,
 }
 
 /// One line of recorded answers.
@@ -114,6 +121,7 @@ impl Resolver for World {
 /// Asks.
 pub(super) fn run(options: &Options) -> Result<Exit> {
     let source = source(options)?;
+    let items = items(options)?;
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _context = executor.enter();
     let world = Arc::new(match options.allow_net {
@@ -128,13 +136,11 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     let candidate = candidate.map_err(|_| anyhow::anyhow!("loading panicked"))??;
     let recorded = options.replay.as_deref().map(HostAnswers::read).transpose()?.unwrap_or_default();
     let (mut faults, mut record) = (false, String::new());
-    for (at, (name, message)) in mail::messages(&options.message)?.into_iter().enumerate() {
+    for (at, Item { name, message, given }) in items.into_iter().enumerate() {
         let answers = recorded.iter().find(|line| line.message == name).or(recorded.get(at)).map(|line| line.dns.clone());
         if let World::Recorded(world) = &*world {
             *world.lock().unwrap_or_else(PoisonError::into_inner) = answers.unwrap_or_default();
         }
-        let envelope = Envelope { from: Some(options.from.clone()), to: Some(options.to.clone()), ..Envelope::default() };
-        let given = Given { interface: Some("content".to_owned()), envelope: Some(envelope), ..Given::default() };
         let trial = given.trial(message).map_err(|why| anyhow::anyhow!(why)).with_context(|| name.clone())?;
         if let Some(times) = options.bench {
             say(&bench::line(&name, &executor.block_on(bench::ask(&candidate, &trial, times))))?;
@@ -153,6 +159,32 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
         fs::write(path, record).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(if faults { Exit::No } else { Exit::Yes })
+}
+
+/// A message that is asked about.
+struct Item {
+    name: String,
+    message: Bytes,
+    given: Given,
+}
+
+/// What is asked about, with the envelope that was given.
+fn items(options: &Options) -> Result<Vec<Item>> {
+    let id = options.message.to_str().and_then(|text| text.strip_prefix("qid:"));
+    let found = match id {
+        Some(id) => {
+            let (message, given) = mail::queued(&options.server.remote()?, id)?;
+            vec![(id.to_owned(), message, given)]
+        }
+        None => mail::messages(&options.message)?.into_iter().map(|(name, message)| (name, message, Given::default())).collect(),
+    };
+    let item = |(name, message, given): (String, Bytes, Given)| {
+        let own = given.envelope.unwrap_or_default();
+        let to = if options.to.is_empty() { own.to } else { Some(options.to.clone()) };
+        let envelope = Envelope { from: options.from.clone().or(own.from), to, ..own };
+        Item { name, message, given: Given { interface: Some("content".to_owned()), envelope: Some(envelope), ..given } }
+    };
+    Ok(found.into_iter().map(item).collect())
 }
 
 /// The component that is asked, with its settings.

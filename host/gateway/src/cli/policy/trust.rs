@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// Below the help of `keygen`.
 pub(super) const KEYGEN: &str = "\
-NAME.key signs: keep it away from the gateway. NAME.pub goes into [policies] keys.
+NAME.key signs: keep it away from the gateway. NAME.pub goes into [policies] keys. With --sealing, NAME.key opens messages that were kept
+for replays; what NAME.pub holds goes into [replay] seal_for.
 
-Example: secmx policy keygen policy-team";
+Examples
+  secmx policy keygen policy-team
+  secmx policy keygen replays --sealing";
 
 /// Below the help of `sign`.
 pub(super) const SIGN: &str = "\
@@ -42,8 +45,12 @@ Puts the component that was locked before back in its place, with its signature.
 Example: secmx policy rollback no-secrets -c /etc/secmx/secmx.toml";
 
 /// Makes a pair of keys.
-pub(super) fn keygen(name: &Path) -> Result<Exit> {
+pub(super) fn keygen(name: &Path, sealing: bool) -> Result<Exit> {
     let file = |ending: &str| PathBuf::from(format!("{}.{ending}", name.display()));
+    if sealing {
+        let public = crate::replay::make_keys(&file("key"), &file("pub"))?;
+        return say(&format!("made {} (keep it secret) and {}   {public}\n", file("key").display(), file("pub").display()));
+    }
     let key = SigningKey::generate()?;
     let public = key.public()?;
     key.write(&file("key"))?;

@@ -4,7 +4,7 @@
 
 use super::super::selector::{Found, Selector, Wanted};
 use super::super::{Caller, Control, Desk, Refusal};
-use crate::inbound::{self, Released};
+use crate::inbound::{self, Released, Releasing};
 use crate::outbound;
 use crate::spool::{Among, SpoolError};
 use axum::routing::post;
@@ -250,7 +250,15 @@ impl Work {
             let among = Among { messages: vec![id], kept: Some(true), ..Among::default() };
             let deliveries = self.control.spool.deliveries(&among, None, usize::MAX).await?;
             let generation = self.control.current.load_full();
-            let released = inbound::release(&generation, self.control.spool.as_ref(), found.message.clone(), &deliveries, self.now).await;
+            let by = Releasing {
+                generation: &generation,
+                spool: self.control.spool.as_ref(),
+                decisions: &self.control.courier.decisions,
+                user: self.caller.name(),
+                reason: &self.asked.reason,
+                now: self.now,
+            };
+            let released = inbound::release(&by, found.message.clone(), &deliveries).await;
             let stopped = |policy, code, text| Stopped { id, policy, code, text };
             match released {
                 Ok(Released::Free) => {
