@@ -29,7 +29,10 @@ fn main() -> Outcome<()> {
         let path = entry?.path();
         fs::copy(&path, copy.join(path.file_name().unwrap_or_default()))?;
     }
-    fs::write(copy.join("guest.wit"), "world guest { include imports; export setup; export receiver; export content; export sender; }\n")?;
+    fs::write(
+        copy.join("guest.wit"),
+        "world guest { include imports; import store; import dns; export setup; export receiver; export content; export sender; }\n",
+    )?;
     let c = generate(&copy, &mut *wit_bindgen_c::Opts { no_object_file: true, ..Default::default() }.build())?;
     table(&out.join("c.rs"), "C", c)?;
     table(&out.join("go.rs"), "GO", go(&copy)?)

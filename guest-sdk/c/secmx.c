@@ -273,6 +273,36 @@ bool secmx_in_list(const char *name, secmx_text value) {
   return secmx_policy_host_in_list(&list, &value);
 }
 
+/* --- by grant --- */
+
+bool secmx_store_get(const char *key, secmx_text *value) {
+  secmx_text name = secmx_from(key);
+  guest_list_u8_t octets;
+  bool is = secmx_policy_store_get(&name, &octets);
+  if (is) *value = (secmx_text){octets.ptr, octets.len};
+  return is;
+}
+
+const char *secmx_store_set(const char *key, secmx_text value, uint32_t ttl) {
+  secmx_text name = secmx_from(key), wrong;
+  guest_list_u8_t octets = {value.ptr, value.len};
+  if (secmx_policy_store_set(&name, &octets, ttl ? &ttl : NULL, &wrong)) return NULL;
+  return (const char *)copy(wrong).ptr;
+}
+
+const char *secmx_store_increment(const char *key, int64_t by, uint32_t ttl, int64_t *sum) {
+  secmx_text name = secmx_from(key), wrong;
+  if (secmx_policy_store_increment(&name, by, ttl ? &ttl : NULL, sum, &wrong)) return NULL;
+  return (const char *)copy(wrong).ptr;
+}
+
+const char *secmx_look_up(const char *name, const char *kind, secmx_answer *answer) {
+  static const char *const WHY[] = {"none", "unavailable", "bogus"};
+  secmx_text asked = secmx_from(name), of = secmx_from(kind);
+  secmx_policy_dns_failure_t failure;
+  return secmx_policy_dns_query(&asked, &of, answer, &failure) ? NULL : WHY[failure.tag];
+}
+
 /* --- the questions: what a policy does not define passes --- */
 
 __attribute__((weak)) const char *secmx_check(void) { return NULL; }

@@ -73,6 +73,17 @@ void secmx_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void secmx_count(const char *name, uint64_t by);
 /* Whether a list that the configuration names has this member. */
 bool secmx_in_list(const char *name, secmx_text value);
+/* A small memory of the policy, the same for all messages and after a restart: `store = "1MiB"` in [capabilities] of policy.toml. Whether
+ * there is something under a key. */
+bool secmx_store_get(const char *key, secmx_text *value);
+/* Keeps a value, for so many seconds or, with 0, for good. NULL, or what does not fit. */
+const char *secmx_store_set(const char *key, secmx_text value, uint32_t ttl);
+/* Adds to a number and gives the sum. NULL, or what does not fit. */
+const char *secmx_store_increment(const char *key, int64_t by, uint32_t ttl, int64_t *sum);
+/* Asks DNS through the gateway: `dns = ["TXT"]` in [capabilities] of policy.toml. NULL, or "none", "unavailable", "bogus": what is not
+ * available is never none. */
+typedef secmx_policy_dns_answer_t secmx_answer; /* values.ptr, values.len, secure */
+const char *secmx_look_up(const char *name, const char *kind, secmx_answer *answer);
 /* Says so in the log, with file and line, and ends the question: the message waits. */
 #define SECMX_FAULT(...) (secmx_warn(__VA_ARGS__), secmx_warn("at %s (%s:%d)", __func__, SECMX_FILE, __LINE__), __builtin_trap())
 #define SECMX_FILE (__builtin_strrchr(__FILE__, '/') ? __builtin_strrchr(__FILE__, '/') + 1 : __FILE__)

@@ -208,6 +208,28 @@ static secmx_ruling host(void) {
   return secmx_accept("told.host", secmx_format("%c%c %c", listed, other, BIT(secmx_policy_host_now() > 1700000000)));
 }
 
+static secmx_ruling store(void) {
+  secmx_text before = secmx_from("-"), after = secmx_from("-"), much = {calloc(1, 1 << 21), 1 << 21};
+  int64_t first = 0, second = 0;
+  secmx_store_get("word", &before);
+  const char *wrong = secmx_store_set("word", secmx_from("kept"), 3600);
+  if (!wrong) wrong = secmx_store_increment("sum", 2, 0, &first);
+  if (!wrong) wrong = secmx_store_increment("sum", -5, 0, &second);
+  if (wrong) SECMX_FAULT("%s", wrong);
+  secmx_store_get("word", &after);
+  const char *end = secmx_store_set("much", much, 0) ? "refused" : "taken";
+  return secmx_accept("told.store", secmx_format("%.*s %.*s %lld %lld %s", TEXT(before), TEXT(after), (long long)first, (long long)second, end));
+}
+
+static secmx_ruling dns(void) {
+  secmx_answer found, other;
+  if (secmx_look_up("known.test", "TXT", &found)) SECMX_FAULT("nothing is known");
+  const char *none = secmx_look_up("none.test", "TXT", &other), *down = secmx_look_up("down.test", "TXT", &other);
+  const char *forged = secmx_look_up("forged.test", "TXT", &other);
+  secmx_text values = joined((guest_list_string_t){found.values.ptr, found.values.len});
+  return secmx_accept("told.dns", secmx_format("%.*s %c %s %s %s", TEXT(values), BIT(found.secure), none, down, forged));
+}
+
 static secmx_ruling memory(void) {
   char *volatile much = malloc(1u << 30);
   if (!much) SECMX_FAULT("no memory");
@@ -222,6 +244,8 @@ secmx_ruling secmx_inspect(secmx_session session, secmx_message message) {
   if (!strcmp(act, "parts")) return parts(message);
   if (!strcmp(act, "changes")) return changes(message);
   if (!strcmp(act, "host")) return host();
+  if (!strcmp(act, "store")) return store();
+  if (!strcmp(act, "dns")) return dns();
   if (!strcmp(act, "discard")) return secmx_discard("told.discard", secmx_from("dropped as told"));
   if (!strcmp(act, "raise")) SECMX_FAULT("the author's own words");
   if (!strcmp(act, "memory")) return memory();

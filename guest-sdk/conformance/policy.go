@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"secmx"
 )
@@ -171,6 +172,43 @@ func host() secmx.Ruling {
 	return secmx.Accept("told.host", listed+" "+bits(secmx.Now().Year() > 2023))
 }
 
+func store() secmx.Ruling {
+	before := secmx.StoreGet("word")
+	kept := secmx.StoreSet("word", []byte("kept"), time.Hour)
+	first := secmx.Must(secmx.StoreIncrement("sum", 2, 0))
+	second := secmx.Must(secmx.StoreIncrement("sum", -5, 0))
+	end := "taken"
+	if secmx.StoreSet("much", make([]byte, 1<<21), 0) != nil {
+		end = "refused"
+	}
+	if before != nil || kept != nil {
+		end = fmt.Sprint(before, kept)
+	}
+	return secmx.Accept("told.store", fmt.Sprintf("- %s %d %d %s", secmx.StoreGet("word"), first, second, end))
+}
+
+func why(name string) string {
+	switch _, _, err := secmx.LookUp(name, "TXT"); err {
+	case secmx.ErrDNSNone:
+		return "none"
+	case secmx.ErrDNSUnavailable:
+		return "unavailable"
+	case secmx.ErrDNSBogus:
+		return "bogus"
+	default:
+		return fmt.Sprint(err)
+	}
+}
+
+func dns() secmx.Ruling {
+	values, secure, err := secmx.LookUp("known.test", "TXT")
+	if err != nil {
+		panic(err)
+	}
+	rest := why("none.test") + " " + why("down.test") + " " + why("forged.test")
+	return secmx.Accept("told.dns", strings.Join(values, ",")+" "+bits(secure)+" "+rest)
+}
+
 func inspect(_ *secmx.Session, message *secmx.Message) secmx.Ruling {
 	switch secmx.Must(secmx.Settings(settings{})).Act {
 	case "facts":
@@ -181,6 +219,10 @@ func inspect(_ *secmx.Session, message *secmx.Message) secmx.Ruling {
 		return changes(message)
 	case "host":
 		return host()
+	case "store":
+		return store()
+	case "dns":
+		return dns()
 	case "discard":
 		return secmx.Discard("told.discard", "dropped as told")
 	case "raise":

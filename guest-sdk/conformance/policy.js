@@ -1,5 +1,5 @@
 // Touches everything that a policy can see and do. `cases.toml` says what must come of it.
-import { accept, count, debug, defer, discard, inList, info, now, quarantine, reject, settings, warn } from "secmx";
+import { NoAnswer, lookUp, store, accept, count, debug, defer, discard, inList, info, now, quarantine, reject, settings, warn } from "secmx";
 
 const shape = { act: "" };
 const act = () => settings(shape).act;
@@ -85,6 +85,21 @@ const acts = {
     return accept("told.host", `${bits(...listed)} ${bits(now().getTime() > 1_700_000_000_000)}`);
   },
 
+  store() {
+    const before = store.get("word");
+    store.set("word", "kept", 3600);
+    const sums = [store.increment("sum", 2), store.increment("sum", -5)];
+    const end = works(() => store.set("much", new Uint8Array(1 << 21))) ? "taken" : "refused";
+    const after = String.fromCharCode(...(store.get("word") ?? []));
+    return accept("told.store", `${before ? "some" : "-"} ${after} ${sums.join(" ")} ${end}`);
+  },
+
+  dns() {
+    const found = lookUp("known.test", "TXT");
+    const rest = ["none.test", "down.test", "forged.test"].map(why);
+    return accept("told.dns", `${found.values} ${bits(found.secure)} ${rest.join(" ")}`);
+  },
+
   discard: () => discard("told.discard", "dropped as told"),
 
   raise() {
@@ -116,6 +131,15 @@ function works(change) {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Why DNS gives nothing. */
+function why(name) {
+  try {
+    return JSON.stringify(lookUp(name, "TXT"));
+  } catch (error) {
+    return error instanceof NoAnswer ? error.why : String(error);
   }
 }
 

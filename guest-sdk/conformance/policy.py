@@ -121,6 +121,31 @@ def host(_message: Message) -> Ruling:
     return accept("told.host", f"{bits(*listed)} {bits(secmx.now().year > 2023)}")
 
 
+def store(_message: Message) -> Ruling:
+    before = secmx.store.get("word")
+    secmx.store.set("word", "kept", ttl=3600)
+    sums = [secmx.store.increment("sum", 2), secmx.store.increment("sum", -5)]
+    try:
+        secmx.store.set("much", bytes(1 << 21))
+        end = "taken"
+    except ValueError:
+        end = "refused"
+    after = secmx.store.get("word") or b""
+    return accept("told.store", f"{or_dash(before)} {after.decode()} {sums[0]} {sums[1]} {end}")
+
+
+def dns(_message: Message) -> Ruling:
+    def why(name: str) -> str:
+        try:
+            return str(secmx.look_up(name, "TXT"))
+        except secmx.NoAnswer as error:
+            return error.why
+
+    found = secmx.look_up("known.test", "TXT")
+    rest = " ".join(map(why, ["none.test", "down.test", "forged.test"]))
+    return accept("told.dns", f"{','.join(found.values)} {bits(found.secure)} {rest}")
+
+
 def discard(_message: Message) -> Ruling:
     return secmx.discard("told.discard", "dropped as told")
 
@@ -155,6 +180,8 @@ ACTS: dict[str, Callable[[Message], Ruling | None]] = {
     "parts": parts,
     "changes": changes,
     "host": host,
+    "store": store,
+    "dns": dns,
     "discard": discard,
     "raise": throw,
     "loop": loop,

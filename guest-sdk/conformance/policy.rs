@@ -4,7 +4,7 @@ use secmx_guest::host::{count, in_list, now};
 use secmx_guest::serde::Deserialize;
 use secmx_guest::{Address, Answer, Certificate, Channel, ClientCertificate, Content, Destination, Exchanger, Exhausted, Level};
 use secmx_guest::{Message, Opacity, Parameter, Receiver, ReceiverRole, Ruling, Sender, SenderRole, Session, Setup, Source, TlsVersion};
-use secmx_guest::{debug, info, settings, warning};
+use secmx_guest::{debug, dns, info, settings, store, warning};
 
 #[derive(Deserialize)]
 #[serde(crate = "secmx_guest::serde", deny_unknown_fields)]
@@ -57,6 +57,8 @@ impl Content for Conformance {
             "parts" => parts(message),
             "changes" => changes(message),
             "host" => host(),
+            "store" => stored(),
+            "dns" => looked_up(),
             "discard" => Ruling::discard("told.discard", "dropped as told"),
             "raise" => panic!("the author's own words"),
             "loop" => loop {
@@ -154,6 +156,28 @@ fn host() -> Ruling {
     count("told", 2);
     let listed = [in_list("blocked", "192.0.2.7"), in_list("blocked", "192.0.2.8")];
     Ruling::accept("told.host", &format!("{} {}", bits(&listed), bits(&[now() > 1_700_000_000])))
+}
+
+fn stored() -> Ruling {
+    let before = store::get("word").map(|octets| String::from_utf8_lossy(&octets).into_owned());
+    store::set("word", b"kept", Some(3600)).expect("room");
+    let (first, second) = (store::increment("sum", 2, None), store::increment("sum", -5, None));
+    let end = store::set("much", &vec![0; 1 << 21], None).map_or("refused", |()| "taken");
+    let after = String::from_utf8(store::get("word").unwrap_or_default()).expect("as it was");
+    let text = format!("{} {after} {} {} {end}", or_dash(before), first.expect("a number"), second.expect("a number"));
+    Ruling::accept("told.store", &text)
+}
+
+fn looked_up() -> Ruling {
+    let why = |name| match dns::query(name, "TXT") {
+        Ok(answer) => answer.values.join(","),
+        Err(dns::Failure::None) => "none".into(),
+        Err(dns::Failure::Unavailable) => "unavailable".into(),
+        Err(dns::Failure::Bogus) => "bogus".into(),
+    };
+    let found = dns::query("known.test", "TXT").expect("an answer");
+    let rest = ["none.test", "down.test", "forged.test"].map(why).join(" ");
+    Ruling::accept("told.dns", &format!("{} {} {rest}", found.values.join(","), bits(&[found.secure])))
 }
 
 fn act() -> String {

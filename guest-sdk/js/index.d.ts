@@ -67,6 +67,21 @@ export function inList(list: string, value: string): boolean;
 export function now(): Date;
 /** Adds to a counter in the metrics: a word of lower-case letters, digits and hyphens. */
 export function count(name: string, by?: number): void;
+/**
+ * A small memory of the policy, the same for all messages and after a restart: `store = "1MiB"` in [capabilities] of policy.toml. What has
+ * a `ttl` is forgotten after so many seconds. What does not fit throws.
+ */
+export const store: {
+  get(key: string): Uint8Array | undefined;
+  set(key: string, value: Uint8Array | string, ttl?: number): void;
+  increment(key: string, by?: number, ttl?: number): number;
+};
+/** Looks up in DNS through the gateway: `dns = ["TXT"]` in [capabilities] of policy.toml. Throws NoAnswer; what is not caught defers. */
+export function lookUp(name: string, kind: string): { values: string[]; secure: boolean };
+/** Why DNS gave nothing. `unavailable` is never `none`. */
+export class NoAnswer extends Error {
+  readonly why: "none" | "unavailable" | "bogus";
+}
 /** How many octets a string has in UTF-8, which is what offsets count. */
 export function octets(text: string): number;
 

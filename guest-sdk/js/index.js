@@ -4,12 +4,19 @@
 // not export passes, and so does a question it answers with nothing.
 
 let gateway; // `secmx:policy/host`, or what a test puts in its place
+let powers = {}; // `store` and `dns`, where policy.toml declares them
 let known; // the settings, read once
 
 /** Called by the build, and by tests. */
-export function connect(host) {
+export function connect(host, declared = {}) {
   gateway = host;
+  powers = declared;
   known = undefined;
+}
+
+function power(name, example) {
+  if (powers[name]) return powers[name];
+  throw new Error(`the policy uses \`${name}\`, which [capabilities] of policy.toml does not declare: add ${example}`);
 }
 
 function host() {
@@ -34,6 +41,40 @@ export const warn = (...values) => host().log("warn", line(values));
 export const inList = (list, value) => host().inList(list, value);
 export const now = () => new Date(Number(host().now()) * 1000);
 export const count = (name, by = 1) => host().count(name, by);
+
+const memory = () => power("store", 'store = "1MiB"');
+
+export const store = {
+  get: (key) => memory().get(key) ?? undefined,
+  set: (key, value, ttl) => {
+    memory().set(key, typeof value === "string" ? encode(value) : value, ttl);
+  },
+  increment: (key, by = 1, ttl) => Number(memory().increment(key, by, ttl)),
+};
+
+export class NoAnswer extends Error {
+  constructor(name, kind, why) {
+    super(`${name} ${kind}: ${why}`);
+    this.name = "NoAnswer";
+    this.why = why;
+  }
+}
+
+export function lookUp(name, kind) {
+  try {
+    return power("dns", 'dns = ["TXT"]').query(name, kind);
+  } catch (error) {
+    const said = error?.payload ?? error;
+    const why = ["none", "unavailable", "bogus"].find((word) => (said?.tag ?? said) === word);
+    throw why ? new NoAnswer(name, kind, why) : error;
+  }
+}
+
+/** UTF-8. */
+function encode(text) {
+  const escaped = encodeURIComponent(text).replace(/%(..)/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)));
+  return Uint8Array.from(escaped, (character) => character.charCodeAt(0));
+}
 
 /** How many octets a string has in UTF-8, which is what offsets count. */
 export function octets(text) {

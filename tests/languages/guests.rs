@@ -60,7 +60,7 @@ pub(crate) fn guest(policy: &'static str, language: Language) -> Option<Guest> {
         return Some(Guest { policy, language, component });
     }
     let manifest = Manifest::read(&folder(policy)).unwrap_or_else(|error| panic!("{error}"));
-    let job = Job { source: &source, language, interfaces: &manifest.interfaces, toolbox: &toolbox, work: &work };
+    let job = Job { source: &source, language, interfaces: &manifest.interfaces, powers: &manifest.powers, toolbox: &toolbox, work: &work };
     let component = build(&job).unwrap_or_else(|error| panic!("{policy} in {language}: {error}"));
     let made = fs::create_dir_all(kept.parent().expect("a folder"));
     made.and_then(|()| fs::write(&kept, &component)).and_then(|()| fs::write(&mark, &inputs)).expect("the build folder can be written");

@@ -8,6 +8,7 @@ use secmx_core::mail::{Envelope, Mailbox, Parameter};
 use secmx_core::report::Event;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{ContentEffects, Demand, Edit, Exhausted, Plan, Reason, Ruling};
+use secmx_policy::cases::{DnsAnswer, Given};
 use secmx_policy::{
     Answer, DestinationFacts, ExchangerFacts, Fault, LoadError, MessageFacts, Named, PolicySet, PolicySource, Runtime, RuntimeLimits,
     SessionFacts, Source, Workshop,
@@ -47,9 +48,20 @@ pub(crate) fn load(guest: &Guest, settings: &toml::Table, blocked: &[String]) ->
     let mut source = PolicySource::new(name(guest), guest.component.clone(), settings);
     source.limits.memory_bytes = MEMORY;
     source.limits.time = Duration::from_millis(500);
+    // A busy machine gives little of the processor.
+    source.limits.wall = Duration::from_secs(60);
     let lists = BTreeMap::from([("blocked".to_owned(), blocked.iter().cloned().collect())]);
-    source.named = Arc::new(Named { lists, journals: ["kept".to_owned()].into(), ..Named::default() });
+    let world = Given { dns: Some(dns()), ..Given::default() }.named(&source.name);
+    source.named = Arc::new(Named { lists, journals: ["kept".to_owned()].into(), ..world.as_ref().clone() });
     PolicySet::load(runtime, vec![source])
+}
+
+/// What DNS knows in every case.
+fn dns() -> BTreeMap<String, DnsAnswer> {
+    let values = ["one", "two"].map(str::to_owned).into();
+    let failure = |name: &str, word: &str| (format!("{name} TXT"), DnsAnswer::Word(word.into()));
+    let known = ("known.test TXT".to_owned(), DnsAnswer::Full { values, secure: true });
+    [known, failure("none.test", "none"), failure("down.test", "servfail"), failure("forged.test", "bogus")].into()
 }
 
 fn name(guest: &Guest) -> String {

@@ -8,10 +8,11 @@ use std::path::Path;
 include!(concat!(env!("OUT_DIR"), "/go.rs"));
 
 /// The SDK's own files, which are a module with the bindings.
-pub(crate) const SDK: [(&str, &str); 8] = [
+pub(crate) const SDK: [(&str, &str); 9] = [
     ("go.mod", include_str!("../../go/go.mod")),
     ("secmx.go", include_str!("../../go/secmx.go")),
     ("settings.go", include_str!("../../go/settings.go")),
+    ("powers.go", include_str!("../../go/powers.go")),
     ("answer.go", include_str!("../../go/answer.go")),
     ("exports/export_secmx_policy_setup/answer.go", include_str!("../../go/exports/export_secmx_policy_setup/answer.go")),
     ("exports/export_secmx_policy_receiver/answer.go", include_str!("../../go/exports/export_secmx_policy_receiver/answer.go")),

@@ -2,7 +2,7 @@
 //! author wrote. Types are checked by `tsc` and replaced by spaces. QuickJS runs the result.
 
 use crate::toolbox::run;
-use crate::{BuildError, Interface, Job, Language, empty, folder, read, stage, world, write};
+use crate::{BuildError, Job, Language, empty, folder, read, stage, world, write};
 use std::path::{Path, PathBuf};
 
 /// The SDK's own files.
@@ -39,7 +39,7 @@ const TSC: [&str; 12] = [
 ];
 
 pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
-    let wit = world::lay_out(job.work, job.interfaces)?;
+    let wit = world::lay_out(job)?;
     let staged = job.work.join("src");
     empty(&staged)?;
     let project = folder(job)?;
@@ -54,7 +54,7 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
         strip(job, &staged, &name, &files)?;
     }
     let entry = staged.join("secmx-entry.js");
-    write(&entry, entry_of(&name, job.interfaces))?;
+    write(&entry, entry_of(&name, job))?;
     let (root, output) = (absolute(&staged)?, job.work.join("policy.wasm"));
     let mut tool = job.toolbox.command("componentize-qjs");
     tool.arg("--wit").arg(&wit).args(["--world", world::WORLD, "--sync", "--js"]).arg(root.join("secmx-entry.js"));
@@ -71,12 +71,15 @@ fn strip(job: &Job<'_>, staged: &Path, name: &str, files: &[PathBuf]) -> Result<
 }
 
 /// The module that QuickJS starts with: it answers the questions of these interfaces with what the policy exports.
-fn entry_of(policy: &str, interfaces: &[Interface]) -> String {
+fn entry_of(policy: &str, job: &Job<'_>) -> String {
+    let names: Vec<_> = job.powers.iter().map(|power| power.name()).collect();
+    let powers: String = names.iter().map(|name| format!("import {name} from \"secmx:policy/{name}@0.1.0\";\n")).collect();
     let mut entry = format!(
-        "import host from \"secmx:policy/host@0.1.0\";\nimport {{ answering, connect }} from \"secmx\";\n\
-         import * as policy from \"./{policy}\";\nconnect(host);\n"
+        "import host from \"secmx:policy/host@0.1.0\";\n{powers}import {{ answering, connect }} from \"secmx\";\n\
+         import * as policy from \"./{policy}\";\nconnect(host, {{ {} }});\n",
+        names.join(", ")
     );
-    for interface in interfaces {
+    for interface in job.interfaces {
         let questions = interface.questions().join("\", \"");
         entry += &format!("export const {0} = answering(\"{0}\", [\"{questions}\"], policy);\n", interface.name());
     }

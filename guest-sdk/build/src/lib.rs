@@ -18,7 +18,7 @@ mod world;
 
 pub use error::BuildError;
 pub use language::Language;
-pub use manifest::{Interface, Manifest};
+pub use manifest::{Interface, Manifest, Power};
 pub use toolbox::{Missing, Toolbox};
 
 use std::fs;
@@ -33,6 +33,8 @@ pub struct Job<'a> {
     pub language: Language,
     /// What the policy answers; the component exports exactly these.
     pub interfaces: &'a [Interface],
+    /// What it may import beside the facts; the world of the component has exactly these.
+    pub powers: &'a [Power],
     /// Where tools are looked for before `PATH`.
     pub toolbox: &'a Toolbox,
     /// A folder for intermediate files, made when it is missing and kept for the next build of the same policy.

@@ -58,12 +58,12 @@ fn build_one(folder: &Path, language: Option<&str>, output: Option<&str>) -> Res
         None => Language::of(folder).ok_or("there are policies in several languages, or none: say which")?,
     };
     let said = |error: BuildError| error.to_string();
-    let Manifest { name, interfaces } = Manifest::read(folder).map_err(said)?;
+    let Manifest { name, interfaces, powers } = Manifest::read(folder).map_err(said)?;
     let source = language.source(folder).ok_or_else(|| format!("{}: no policy.{}", folder.display(), language.extension()))?;
     let work = guests().join(&name).join(language.word());
     let toolbox = Toolbox::new([guests().join("tools")]);
     let started = Instant::now();
-    let job = Job { source: &source, language, interfaces: &interfaces, toolbox: &toolbox, work: &work };
+    let job = Job { source: &source, language, interfaces: &interfaces, powers: &powers, toolbox: &toolbox, work: &work };
     let component = build(&job).map_err(said)?;
     let output = output.map_or_else(|| work.join("policy.wasm"), PathBuf::from);
     std::fs::write(&output, &component).map_err(|error| format!("{}: {error}", output.display()))?;

@@ -41,6 +41,25 @@ impl Interface {
     }
 }
 
+/// What a component may import only where `[capabilities]` declares it (`wit/host.wit`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Power {
+    /// A small memory.
+    Store,
+    /// Look-ups.
+    Dns,
+}
+
+impl Power {
+    /// Its name in WIT, and in `[capabilities]`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Dns => "dns",
+        }
+    }
+}
+
 /// The part of `policy.toml` that matters here; everything else is left to its other readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -48,11 +67,15 @@ pub struct Manifest {
     pub name: String,
     /// What it answers, each once.
     pub interfaces: Vec<Interface>,
+    /// What it declares to use beside the facts.
+    pub powers: Vec<Power>,
 }
 
 #[derive(Deserialize)]
 struct File {
     policy: Table,
+    #[serde(default)]
+    capabilities: toml::Table,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +90,14 @@ impl Manifest {
         let path = folder.join("policy.toml");
         let text = fs::read_to_string(&path).map_err(|error| BuildError::file(&path, &error))?;
         let wrong = |detail: String| BuildError::Manifest { path: path.clone(), detail };
-        let File { policy: Table { name, mut interfaces } } =
+        let File { policy: Table { name, mut interfaces }, capabilities } =
             toml::from_str(&text).map_err(|error: toml::de::Error| wrong(error.to_string()))?;
         interfaces.sort_unstable();
         interfaces.dedup();
         if interfaces.iter().all(|interface| *interface == Interface::Setup) {
             return Err(wrong("`interfaces` must name at least one of \"receiver\", \"content\", \"sender\"".into()));
         }
-        Ok(Self { name, interfaces })
+        let powers = [Power::Store, Power::Dns].into_iter().filter(|power| capabilities.contains_key(power.name())).collect();
+        Ok(Self { name, interfaces, powers })
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const SDK: [(&str, &str); 4] = [
 const ENTRY: &str = "secmx_entry";
 
 pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
-    let wit = world::lay_out(job.work, job.interfaces)?;
+    let wit = world::lay_out(job)?;
     let (project, ours) = (folder(job)?, job.work.join("python"));
     empty(&ours)?;
     stage(&project, &ours, &[".py"])?;

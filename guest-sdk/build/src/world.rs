@@ -1,7 +1,7 @@
 //! The interface as this version has it, and the world of one policy.
 
-use crate::{BuildError, Interface, write};
-use std::path::{Path, PathBuf};
+use crate::{BuildError, Job, write};
+use std::path::PathBuf;
 
 /// Name of the world that is made for a policy.
 pub(crate) const WORLD: &str = "guest";
@@ -16,13 +16,14 @@ const WIT: [(&str, &str); 7] = [
     ("types.wit", include_str!("../../../wit/types.wit")),
 ];
 
-/// Writes the interface with the world `guest` of exactly these interfaces below `work`, and gives the folder.
-pub(crate) fn lay_out(work: &Path, interfaces: &[Interface]) -> Result<PathBuf, BuildError> {
-    let folder = work.join("wit");
+/// Writes the interface with the world `guest` of exactly the job's interfaces and powers, and gives the folder.
+pub(crate) fn lay_out(job: &Job<'_>) -> Result<PathBuf, BuildError> {
+    let folder = job.work.join("wit");
     for (name, content) in WIT {
         write(&folder.join(name), content)?;
     }
-    let exports: String = interfaces.iter().map(|interface| format!(" export {};", interface.name())).collect();
-    write(&folder.join("guest.wit"), format!("world {WORLD} {{ include imports;{exports} }}\n"))?;
+    let imports: String = job.powers.iter().map(|power| format!(" import {};", power.name())).collect();
+    let exports: String = job.interfaces.iter().map(|interface| format!(" export {};", interface.name())).collect();
+    write(&folder.join("guest.wit"), format!("world {WORLD} {{ include imports;{imports}{exports} }}\n"))?;
     Ok(folder)
 }

@@ -26,6 +26,15 @@ except ImportError:
 
     _destination = _message = _session = _host = _wit
 
+try:  # Where policy.toml declares them.
+    from wit_world.imports import store as _store
+except ImportError:
+    _store = None
+try:
+    from wit_world.imports import dns as _dns
+except ImportError:
+    _dns = None
+
 Address, Parameter, Reason, Reply, Ruling = _wit.Address, _wit.Parameter, _wit.Reason, _wit.Reply, _wit.Ruling
 Level, SenderRole, ReceiverRole, TlsVersion = _wit.Level, _wit.SenderRole, _wit.ReceiverRole, _wit.TlsVersion
 Session, Channel, Certificate, ClientCertificate = _session.Session, _session.Channel, _session.Certificate, _session.ClientCertificate
@@ -108,6 +117,58 @@ def now() -> datetime.datetime:
 def count(name: str, by: int = 1) -> None:
     """Adds to a counter in the metrics, labelled with the policy."""
     _gateway.count(name, by)
+
+
+def _power(name: str, of_component: Any, example: str) -> Any:
+    power = getattr(_gateway, name, None) if _gateway is not _host else of_component
+    if power is None:
+        raise RuntimeError(f"the policy uses `{name}`, which [capabilities] of policy.toml does not declare: add {example}")
+    return power
+
+
+class Store:
+    """A small memory of the policy, the same for all messages and after a restart: `store = "1MiB"` in [capabilities] of policy.toml.
+    What has a `ttl` is forgotten after so many seconds. What does not fit raises a ValueError."""
+
+    def _of(self) -> Any:
+        return _power("store", _store, 'store = "1MiB"')
+
+    def get(self, key: str) -> bytes | None:
+        return self._of().get(key)
+
+    def set(self, key: str, value: bytes | str, ttl: int | None = None) -> None:
+        self._done(lambda: self._of().set(key, value.encode() if isinstance(value, str) else value, ttl))
+
+    def increment(self, key: str, by: int = 1, ttl: int | None = None) -> int:
+        return self._done(lambda: self._of().increment(key, by, ttl))
+
+    def _done(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            raise (ValueError(error.value) if isinstance(getattr(error, "value", None), str) else error) from None
+
+
+store = Store()
+
+
+class NoAnswer(Exception):
+    """Why DNS gave nothing: `why` is "none", "unavailable" or "bogus". Unavailable is never none."""
+
+    def __init__(self, name: str, kind: str, why: str) -> None:
+        super().__init__(f"{name} {kind}: {why}")
+        self.why = why
+
+
+def look_up(name: str, kind: str) -> Any:
+    """Looks up in DNS through the gateway: `dns = ["TXT"]` in [capabilities] of policy.toml. Gives `values` and `secure`; raises NoAnswer,
+    which defers unless it is caught."""
+    try:
+        return _power("dns", _dns, 'dns = ["TXT"]').query(name, kind)
+    except Exception as error:
+        said = type(getattr(error, "value", None)).__name__.lower()
+        why = next((word for word in ("unavailable", "bogus", "none") if said == f"failure_{word}"), None)
+        raise (NoAnswer(name, kind, why) if why else error) from None
 
 
 def octets(text: str) -> int:

@@ -10,6 +10,11 @@ pub mod imports {
     wit_bindgen::generate!({ path: "../../wit", world: "imports" });
 }
 
+/// What the gateway offers by grant.
+pub mod powers {
+    wit_bindgen::generate!({ path: "../../wit", world: "powers" });
+}
+
 /// One world that exports one interface and shares the types of [`imports`].
 macro_rules! exporting {
     ($module:ident, $world:literal, $export:literal) => {

@@ -31,9 +31,11 @@ mod action;
 #[cfg(all(target_arch = "wasm32", not(feature = "std")))]
 mod bare;
 pub mod bindings;
+pub mod dns;
 mod export;
 pub mod host;
 mod ruling;
+pub mod store;
 
 pub use action::Action;
 pub use bindings::imports::secmx::policy::destination::{Answer, Destination, Exchanger, Exhausted, Source};

@@ -2,7 +2,7 @@
 
 use crate::bindings::exports::secmx::policy::{content, receiver, sender, setup};
 use crate::compile::Failure;
-use crate::fault::LoadError;
+use crate::fault::{LoadError, one_line};
 use crate::host::State;
 use crate::manifest::{Grant, Manifest, MessageAccess, embed};
 use crate::sandbox::Runtime;
@@ -28,12 +28,20 @@ const ANY: &str = "*";
 
 /// Loads the component of the policy `name`, which may use what `grant` says; without one, all that its manifest declares.
 pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8], grant: Option<&Grant>) -> Result<Loaded, LoadError> {
-    let policy = || name.to_owned();
-    let not_a_component = |detail| LoadError::NotAComponent { policy: policy(), detail };
-    let manifest = if octets.starts_with(b"\0asm") { embed::manifest(octets).map_err(not_a_component)? } else { None };
-    let granted = granted(name, grant, manifest.as_ref())?;
+    let not_a_component = |policy: &str, detail: &str| LoadError::NotAComponent { policy: policy.to_owned(), detail: one_line(detail) };
+    if !octets.starts_with(b"\0asm") {
+        let detail = "it does not begin as WebAssembly does: name the .wasm file that `secmx policy build` writes";
+        return Err(not_a_component(name, detail));
+    }
+    let again = |detail: &str| format!("{}; build it again with `secmx policy build`", one_line(detail));
+    let manifest = embed::manifest(octets).map_err(|detail| not_a_component(name, &again(&detail)))?;
+    let title = manifest.as_ref().map_or_else(|| name.to_owned(), |manifest| format!("{name} {}", manifest.policy.version));
+    let policy = || title.clone();
+    let granted = granted(&title, grant, manifest.as_ref())?;
     let (digest, component) = runtime.compile(octets).map_err(|failure| match failure {
-        Failure::Refused(detail) => not_a_component(detail),
+        // What a setting limits says so itself.
+        Failure::Refused(detail) if detail.contains("`policies.") => not_a_component(&title, &detail),
+        Failure::Refused(detail) => not_a_component(&title, &again(&detail)),
         Failure::Stopped(detail) => LoadError::NotCompiled { policy: policy(), detail },
     })?;
     let ty = component.component_type();
@@ -46,7 +54,7 @@ pub(crate) fn load(runtime: &Runtime, name: &str, octets: &[u8], grant: Option<&
         let prefix = format!("secmx:policy/{interface}@0.1.");
         ty.exports(runtime.engine()).any(|(export, _)| export.starts_with(&prefix))
     };
-    let mismatch = |detail: wasmtime::Error| LoadError::Mismatch { policy: policy(), detail: format!("{detail:#}") };
+    let mismatch = |detail: wasmtime::Error| LoadError::Mismatch { policy: policy(), detail: one_line(&format!("{detail:#}")) };
     let instance = runtime.linker().instantiate_pre(&component).map_err(mismatch)?;
     let loaded = Loaded {
         digest,
@@ -107,8 +115,16 @@ fn granted(policy: &str, grant: Option<&Grant>, manifest: Option<&Manifest>) -> 
 fn same_interfaces(loaded: &Loaded, manifest: &Manifest) -> Result<(), String> {
     for interface in ["receiver", "content", "sender"] {
         match (loaded.has(interface), manifest.policy.interfaces.iter().any(|one| one == interface)) {
-            (true, false) => return Err(format!("it exports `{interface}`, which `policy.interfaces` does not name")),
-            (false, true) => return Err(format!("`policy.interfaces` names `{interface}`, which it does not export")),
+            (true, false) => {
+                return Err(format!(
+                    "it exports `{interface}`, which `policy.interfaces` does not name: correct policy.toml and build again"
+                ));
+            }
+            (false, true) => {
+                return Err(format!(
+                    "`policy.interfaces` names `{interface}`, which it does not export: correct policy.toml or the source, and build again"
+                ));
+            }
             _ => {}
         }
     }
@@ -130,7 +146,9 @@ fn may_import(import: &str, granted: &Grant, declares: bool) -> Result<(), &'sta
             Err("the grant `dns` is missing: declare `dns = [\"TXT\"]` in [capabilities] of policy.toml and grant it in [[policy]]")
         }
         Some(("secmx:policy", "dns")) => Err("the grant `dns` is missing: [[policy]] grant = { dns = [\"TXT\"] } gives it"),
-        Some(("secmx:policy", _)) => Err("this version of the gateway does not offer it"),
+        Some(("secmx:policy", _)) => {
+            Err("this version of the gateway does not offer it: build the policy with the SDK of this version, or take a newer gateway")
+        }
         Some(("wasi:cli" | "wasi:clocks" | "wasi:filesystem" | "wasi:io" | "wasi:random" | "wasi:sockets", _)) => Ok(()),
         Some(("wasi:http", _)) => Err("a policy has no network; ask the gateway through secmx:policy/dns"),
         _ => Err("a policy may import only secmx:policy and what a language runtime names of wasi"),

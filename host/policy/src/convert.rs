@@ -115,7 +115,10 @@ pub(crate) fn exhausted(exhausted: wd::Exhausted) -> Result<Exhausted> {
 }
 
 pub(crate) fn mailbox(address: &wt::Address) -> Result<Mailbox> {
-    Mailbox::from_parts(&address.local_part, &address.domain).map_err(|error| format_err!("not a mailbox: {error}"))
+    Mailbox::from_parts(&address.local_part, &address.domain).map_err(|error| {
+        let address = format!("{}@{}", address.local_part, address.domain);
+        format_err!("`{}` is not a mailbox (RFC 5321, 4.1.2): {error}", address.escape_default())
+    })
 }
 
 pub(crate) fn ruling(ruling: wt::Ruling) -> Result<Ruling> {
@@ -133,7 +136,7 @@ fn reason(reason: wt::Reason) -> Result<Reason> {
     let wt::Reason { code, text } = reason;
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if code.len() > 64 || !code.split('.').all(is_word) {
-        bail!("reason code `{}` is not dotted lower case", code.escape_default());
+        bail!("reason code `{}` is not words of lower case with dots between, such as `dlp.iban`", code.escape_default());
     }
     Ok(Reason { code, text: line(text, 512)? })
 }
@@ -142,11 +145,11 @@ fn reason(reason: wt::Reason) -> Result<Reason> {
 fn reply(reply: wt::Reply, class: u8) -> Result<Reply> {
     let (digit, subject, detail) = reply.enhanced;
     if reply.code / 100 != u16::from(class) || reply.code % 100 > 59 {
-        bail!("reply code {} for a {class}yz ruling", reply.code);
+        bail!("reply code {} for a {class}yz ruling: it must be {class}00 to {class}59", reply.code);
     }
     // RFC 2034, 4: "The status codes returned by the server must be [...] consistent with the type of the reply".
     if digit != class || subject > 999 || detail > 999 {
-        bail!("enhanced status {digit}.{subject}.{detail} for a {class}yz ruling");
+        bail!("enhanced status {digit}.{subject}.{detail} for a {class}yz ruling: it must begin with {class}");
     }
     let text = line(reply.text, 512)?;
     if !text.is_ascii() {
@@ -158,7 +161,7 @@ fn reply(reply: wt::Reply, class: u8) -> Result<Reply> {
 /// One line of text without controls, of at most `max` octets.
 pub(crate) fn line(text: String, max: usize) -> Result<String> {
     if text.len() > max || text.chars().any(char::is_control) {
-        bail!("text must be one line of at most {max} octets without control characters");
+        bail!("the text of a reason or a reply must be one line of at most {max} octets without control characters");
     }
     Ok(text)
 }
@@ -167,7 +170,7 @@ pub(crate) fn line(text: String, max: usize) -> Result<String> {
 /// inclusive), except colon".
 pub(crate) fn field_name(name: String) -> Result<String> {
     if name.is_empty() || name.len() > 76 || !name.bytes().all(|b| (33..=126).contains(&b) && b != b':') {
-        bail!("`{}` is not the name of a field", name.escape_default());
+        bail!("`{}` is not the name of a field: printable ASCII without space and colon (RFC 5322, 2.2)", name.escape_default());
     }
     Ok(name)
 }

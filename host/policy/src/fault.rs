@@ -110,7 +110,7 @@ impl fmt::Display for LoadError {
                 write!(f, "policy {policy}: P202 `grant` goes beyond what its policy.toml declares: take away {beyond}")
             }
             Self::Undeclared { policy, detail } => write!(f, "policy {policy}: P203 {detail}"),
-            Self::DuplicateName(policy) => write!(f, "policy {policy}: P103 the name is used twice"),
+            Self::DuplicateName(policy) => write!(f, "policy {policy}: P103 the name is used twice: give one of them another"),
             Self::NotAComponent { policy, detail } => write!(f, "policy {policy}: P204 not a usable component: {detail}"),
             Self::NotCompiled { policy, detail } => write!(f, "policy {policy}: P210 compiling it was stopped: {detail}"),
             Self::Import { policy, import, advice } => write!(f, "policy {policy}: P201 imports `{import}`: {advice}"),
@@ -121,8 +121,11 @@ impl fmt::Display for LoadError {
             Self::NoInterface(policy) => {
                 write!(f, "policy {policy}: P206 exports none of receiver, content, sender: a policy answers at least one")
             }
-            Self::NoRole { policy, interface } => write!(f, "policy {policy}: P207 stands for a role and does not export `{interface}`"),
-            Self::AcceptsOnError(policy) => write!(f, "policy {policy}: P208 sets a role, so on_error must not be `accept`"),
+            Self::NoRole { policy, interface } => write!(
+                f,
+                "policy {policy}: P207 stands for a role and does not export `{interface}`: give the policy another name, or export it"
+            ),
+            Self::AcceptsOnError(policy) => write!(f, "policy {policy}: P208 sets a role, so on_error must not be `accept`: say `defer`"),
             Self::NoShadow(policy) => {
                 write!(f, "policy {policy}: P209 mode `shadow` is for policies that export `content`; say `enforce` or `off`")
             }
@@ -135,13 +138,32 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// An error of wasmtime as one line: the reason first, then the function where it happened.
+/// Words of the engine where a guest does not keep to the canonical ABI of components.
+const BINDINGS: [&str; 5] = ["handle index", "realloc return", "pointer", "discriminant", "utf-8"];
+
+/// An error of the engine as one line: the reason first, then the function where it happened, then what can be done.
 pub(crate) fn describe(error: &wasmtime::Error) -> String {
-    let reason = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string(),
-        None => error.root_cause().to_string(),
-    };
+    let trap = error.downcast_ref::<Trap>();
+    let reason = trap.map_or_else(|| error.root_cause().to_string(), Trap::to_string);
     let place = error.downcast_ref::<WasmBacktrace>().and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name()));
-    let line = place.map_or(reason.clone(), |place| format!("{reason} (in {place})"));
-    line.chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let place = place.map(|place| format!(" (in {place})")).unwrap_or_default();
+    let advice = match trap {
+        Some(Trap::StackOverflow) => ": it calls itself without end, or keeps large values on the stack",
+        Some(Trap::UnreachableCodeReached) => ": it gave up, as on a panic or an exception; what it said is in the log, as policy.log",
+        Some(_) => ": a mistake in the policy, or in what its language made of it",
+        None if reason.contains("fuel allocated for hostcalls") => {
+            return format!("it handed over more in one call than `hand_over` in [policy.limits] allows{place}");
+        }
+        None if BINDINGS.iter().any(|word| reason.contains(word)) => {
+            ": it does not speak as a component must; build it with the SDK of this version"
+        }
+        None => "",
+    };
+    one_line(&format!("{reason}{place}{advice}"))
+}
+
+/// Text without control characters, 400 characters at most.
+pub(crate) fn one_line(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }

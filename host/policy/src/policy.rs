@@ -209,7 +209,7 @@ impl Policy {
             }
             (asked, cost)
         } else {
-            (Err(self.fault(name, &subject, "not asked: it failed too often of late".into())), Cost::default())
+            (Err(self.fault(name, &subject, "not asked, because it failed too often of late: policy.fault in the log says on what; it is asked again after `wait` of [policy.breaker], and at once when it is loaded anew".into())), Cost::default())
         };
         let fault = asked.as_ref().err().map(|fault| fault.detail.clone());
         match &asked {
@@ -361,7 +361,10 @@ impl Policy {
                 Ok((answer, effects))
             }
             Ok(Err(error)) => Err(fault(describe(&error))),
-            Err(_) => Err(fault(format!("no answer within {} ms", self.limits.wall.as_millis()))),
+            Err(_) => Err(fault(format!(
+                "no answer within {} ms, waiting included: ask less of the gateway, or raise `wall` in [policy.limits]",
+                self.limits.wall.as_millis()
+            ))),
         };
         (answer, story, fuel)
     }

@@ -243,7 +243,7 @@ impl Runtime {
         let mut left = time.as_millis().div_ceil(TICK.as_millis());
         store.epoch_deadline_callback(move |_| {
             if left == 0 {
-                bail!("time limit of {} ms", time.as_millis());
+                bail!("time limit of {} ms on the processor: do less, or raise `time` in [policy.limits]", time.as_millis());
             }
             left -= 1;
             Ok(UpdateDeadline::Yield(1))
@@ -331,7 +331,7 @@ impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         match self.left.checked_sub(desired.saturating_sub(current)) {
             Some(left) => self.left = left,
-            None => bail!("memory limit of {} octets", self.limit),
+            None => bail!("memory limit of {} octets: take less, or raise `memory` in [policy.limits]", self.limit),
         }
         Ok(true)
     }

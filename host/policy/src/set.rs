@@ -221,16 +221,19 @@ pub(crate) fn load_one(runtime: &Runtime, source: &PolicySource) -> Result<Polic
     let settings = |detail: String| LoadError::Settings { policy: source.name.clone(), detail };
     let written = serde_json::from_str::<Map<String, Value>>(&source.settings).map_err(|error| settings(error.to_string()))?;
     let loaded = component::load(runtime, &source.name, &source.component, source.grant.as_ref())?;
+    let version = loaded.manifest.as_ref().map(|manifest| format!(" {}", manifest.policy.version)).unwrap_or_default();
+    let title = source.name.clone() + &version;
+    let settings = |detail: String| LoadError::Settings { policy: title.clone(), detail };
     let read = match &loaded.manifest {
         Some(manifest) => manifest.config.check(&written).map_err(|wrong| settings(wrong.join("; ")))?,
         None => written,
     };
     let needed = interface_of(&source.name).filter(|_| source.duty == Duty::Role);
     if let Some(interface) = needed.filter(|interface| !loaded.has(interface)) {
-        return Err(LoadError::NoRole { policy: source.name.clone(), interface });
+        return Err(LoadError::NoRole { policy: title.clone(), interface });
     }
     if source.mode == Mode::Shadow && !loaded.has("content") {
-        return Err(LoadError::NoShadow(source.name.clone()));
+        return Err(LoadError::NoShadow(title.clone()));
     }
     let policy = Policy::new(runtime, source, loaded, Value::Object(read).to_string());
     let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|error| settings(error.to_string()))?;

@@ -493,10 +493,9 @@ impl<T: Tables> Spool for Engine<T> {
         .await
     }
 
-    async fn replace_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
+    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
-        let mut prepared = self.read(move |_| prepare(new)).await??;
-        prepared.writes.extend(notes.iter().map(stored::put_note));
+        let prepared = self.read(move |_| prepare(new)).await??;
         self.submit(id, octets, move |shared, _| shared.replaced(id, prepared)).await
     }
 

@@ -24,7 +24,12 @@ impl Host for State {
         if !self.identity.granted.lists.iter().any(|list| *list == name || list == "*") {
             bail!("the list `{name}` is not granted: [[policy]] grant = {{ lists = [{name:?}] }} gives it");
         }
-        let list = self.identity.named.lists.get(&name).ok_or_else(|| format_err!("the configuration names no list `{name}`"))?;
+        let list = self
+            .identity
+            .named
+            .lists
+            .get(&name)
+            .ok_or_else(|| format_err!("the configuration names no list `{name}`: [list.{name}] makes one"))?;
         Ok(list.contains(&value.to_lowercase()))
     }
 

@@ -18,6 +18,11 @@ const READ_MAX: u32 = 4 << 20;
 
 impl Host for State {}
 
+/// There is no such part.
+fn no_part(index: u32) -> wasmtime::Error {
+    format_err!("there is no part {index}: `parts` lists those that there are")
+}
+
 impl State {
     /// Whether the grant goes that far; a fault that says what to do where it does not.
     fn may_see(&self, needed: MessageAccess, function: &str) -> Result<()> {
@@ -102,14 +107,14 @@ impl HostMessage for State {
 
     async fn file_names(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<String>> {
         self.may_see(MessageAccess::Body, "file-names")?;
-        self.message()?.view().await?.file_names(index).map(<[String]>::to_vec).ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.view().await?.file_names(index).map(<[String]>::to_vec).ok_or_else(|| no_part(index))
     }
 
     async fn read_part(&mut self, _: Resource<Message>, index: u32, offset: u64, max: u32) -> Result<Vec<u8>> {
         self.note("message.read-part", || format!("{index}, {offset}, {max}"));
         self.may_see(MessageAccess::Body, "read-part")?;
         let view = self.message()?.view().await?;
-        let body = view.body(index).ok_or_else(|| format_err!("there is no part {index}"))?;
+        let body = view.body(index).ok_or_else(|| no_part(index))?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
         let end = start.saturating_add(max.min(READ_MAX) as usize).min(body.len());
         Ok(body[start..end].to_vec())
@@ -121,32 +126,32 @@ impl HostMessage for State {
         let most = max.min(READ_MAX) as usize;
         let start = move |text: &str| text[..text.floor_char_boundary(most)].to_owned();
         let read = move |view: &View| view.part_text(index).map(|text| text.map(start));
-        self.message()?.read(Some(index), read).await?.ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.read(Some(index), read).await?.ok_or_else(|| no_part(index))
     }
 
     async fn shortfall(&mut self, _: Resource<Message>, index: u32) -> Result<Option<String>> {
         self.note("message.shortfall", || index.to_string());
         self.may_see(MessageAccess::Body, "shortfall")?;
         let read = move |view: &View| view.gap(index).map(|gap| gap.map(|gap| gap.word().to_owned()));
-        self.message()?.read(Some(index), read).await?.ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.read(Some(index), read).await?.ok_or_else(|| no_part(index))
     }
 
     async fn opened(&mut self, _: Resource<Message>, index: u32) -> Result<bool> {
         self.may_see(MessageAccess::Body, "opened")?;
-        self.message()?.view().await?.is_opened(index).ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.view().await?.is_opened(index).ok_or_else(|| no_part(index))
     }
 
     async fn digest(&mut self, _: Resource<Message>, index: u32) -> Result<Vec<u8>> {
         self.note("message.digest", || index.to_string());
         self.may_see(MessageAccess::Body, "digest")?;
-        self.message()?.view().await?.digest(index).ok_or_else(|| format_err!("there is no part {index}"))
+        self.message()?.view().await?.digest(index).ok_or_else(|| no_part(index))
     }
 
     async fn find(&mut self, _: Resource<Message>, needles: Vec<String>, ignore_case: bool) -> Result<Vec<u32>> {
         self.note("message.find", || needles.join(" "));
         self.may_see(MessageAccess::Body, "find")?;
         if needles.len() > 1_000 {
-            bail!("more than 1,000 needles");
+            bail!("more than 1,000 needles in one `find`: ask several times");
         }
         self.message()?.read(None, move |view: &View| view.find(&needles, ignore_case)).await
     }

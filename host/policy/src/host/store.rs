@@ -7,7 +7,11 @@ use wasmtime::{Result, format_err};
 
 impl State {
     fn shelf(&self) -> Result<Shelf<'_>> {
-        let most = self.identity.granted.store.ok_or_else(|| format_err!("the grant `store` is missing"))?;
+        let most = self
+            .identity
+            .granted
+            .store
+            .ok_or_else(|| format_err!("the grant `store` is missing: [[policy]] grant = {{ store = \"1MiB\" }} gives it"))?;
         Ok(Shelf { book: &self.identity.book, policy: &self.identity.name, most, now: self.now })
     }
 }

@@ -9,6 +9,7 @@ mod escrow;
 mod guests;
 mod hostile;
 mod manifests;
+mod messages;
 mod opaque;
 mod powers;
 mod receivers;

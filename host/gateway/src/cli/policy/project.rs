@@ -99,7 +99,7 @@ impl Project {
         let wanted = secmx_guest_build::Manifest::read(folder)?;
         let toolbox = Toolbox::new(iter::once(folder.clone()).chain(env::var_os("SECMX_TOOLS").map(PathBuf::from)));
         let work = folder.join("target/secmx");
-        let job = Job { source: &source, language, interfaces: &wanted.interfaces, toolbox: &toolbox, work: &work };
+        let job = Job { source: &source, language, interfaces: &wanted.interfaces, powers: &wanted.powers, toolbox: &toolbox, work: &work };
         Ok(secmx_guest_build::build(&job)?)
     }
 
