@@ -166,7 +166,7 @@ def look_up(name: str, kind: str) -> Any:
     try:
         return _power("dns", _dns, 'dns = ["TXT"]').query(name, kind)
     except Exception as error:
-        said = type(getattr(error, "value", None)).__name__.lower()
+        said = type(getattr(error, "value", None)).__name__.lower().rstrip("_")
         why = next((word for word in ("unavailable", "bogus", "none") if said == f"failure_{word}"), None)
         raise (NoAnswer(name, kind, why) if why else error) from None
 
