@@ -84,10 +84,13 @@ impl Host {
             std::env::var("SECMX_BENCH_CONFIG").unwrap_or_default(),
         );
         fs::write(at("secmx.toml"), config)?;
-        let log = File::create(at("log"))?;
+        // Not beside the configuration: that directory is watched.
+        fs::create_dir(at("logs"))?;
+        let log = File::create(at("logs/log"))?;
         let child = Command::new(binary()?)
             .args(["serve", "-c", "secmx.toml"])
             .current_dir(directory.path())
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()

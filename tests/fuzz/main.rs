@@ -62,6 +62,11 @@ fn s12_addresses() {
 }
 
 #[test]
+fn s12_what_domains_publish() {
+    run("what domains publish", targets::published);
+}
+
+#[test]
 fn s12_configuration() {
     run("configuration", targets::configuration);
 }

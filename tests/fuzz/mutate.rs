@@ -82,7 +82,11 @@ static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     ];
     let settings =
         [include_str!("../../host/docs/configuration.md"), "domains = [\"a.test\"]\ndeliver_to = { \"*\" = \"lmtp://[::1]\" }\n"];
-    wire.chain(replies.iter().chain(&settings).map(|text| octets(text))).collect()
+    let published = [
+        "version: STSv1\r\nmode: enforce\r\nmx: mx1.a.test\r\nmx: *.b.test\r\nmax_age: 604800\r\n",
+        "v=STSv1; id=20261124T01;\nv=spf1 -all\nmx1.a.test mx2.b.test . secmail.c.test\n",
+    ];
+    wire.chain(replies.iter().chain(&settings).chain(&published).map(|text| octets(text))).collect()
 });
 
 /// Draws, and the mutants they make.

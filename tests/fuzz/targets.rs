@@ -13,6 +13,9 @@ use secmx_core::mail::{Domain, MailDomain, Mailbox};
 use secmx_core::queue::QueueId;
 use secmx_core::role::ReceiverRole;
 use secmx_core::ruling::{Question, Ruling, Terms};
+use secmx_core::secmx::dane::{Tlsa, TlsaRecord};
+use secmx_core::secmx::discovery::{self, Answer, Findings, MxRecord, SrvRecord, Told};
+use secmx_core::secmx::sts;
 use secmx_core::smtp::client::{self, ClientConfig, ClientSession, Outgoing, Protocol};
 use secmx_core::smtp::command::Command;
 use secmx_core::smtp::content::{Decoder, Encoder};
@@ -309,4 +312,53 @@ pub(crate) fn spool_records(input: &[u8], mutator: &mut Mutator) {
         let body: Result<Bytes, _> = opened.spool.body(QueueId::from_bits(0), 0, 10).await;
         assert!(body.is_err());
     });
+}
+
+/// What a domain says of its mail in DNS and in its policy file. A policy means the same when its own lines are read again; TLSA records
+/// that count can be used; D-4, D-9: exchangers are bounded, distinct, and on ports that are allowed.
+pub(crate) fn published(input: &[u8], mutator: &mut Mutator) {
+    if let Ok(policy) = sts::Policy::parse(input) {
+        let lines = policy.lines().join("\n");
+        assert!(!lines.replace('\n', "").contains(char::is_control), "{lines:?}");
+        assert_eq!(sts::Policy::parse(lines.as_bytes()).ok(), Some(policy));
+    }
+    let texts: Vec<String> = input.split(|octet| *octet == b'\n').map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    if let Some(id) = sts::announced(&texts) {
+        assert!((1..=32).contains(&id.len()) && id.bytes().all(|octet| octet.is_ascii_alphanumeric()), "{id:?}");
+    }
+    let number = |octets: &[u8], at: usize| octets.get(at).copied().unwrap_or_default();
+    let pieces = mutator.segments(input);
+    let tlsa = pieces.iter().take(50).map(|piece| TlsaRecord {
+        usage: number(piece, 0) % 5,
+        selector: number(piece, 1) % 3,
+        matching: number(piece, 2) % 4,
+        data: piece.iter().cycle().take([0, 31, 32, 64][mutator.below(4)]).copied().collect(),
+    });
+    let tlsa: Vec<_> = tlsa.collect();
+    match Tlsa::of(&tlsa) {
+        Tlsa::Absent => assert!(tlsa.is_empty()),
+        Tlsa::Unusable => {}
+        Tlsa::Usable(counted) => assert!(counted.iter().all(|record| tlsa.contains(record) && record.usage >= 2 && record.selector <= 1)),
+    }
+    let host = |piece: &[u8]| Domain::parse(&String::from_utf8_lossy(piece)).ok();
+    let words: Vec<&[u8]> = input.split(|octet| b" \r\n\t:,;".contains(octet)).take(100).collect();
+    let two = |octets: &[u8]| u16::from_be_bytes([number(octets, 0), number(octets, 1)]);
+    let srv = words.iter().map(|word| SrvRecord {
+        priority: two(word) % 4,
+        weight: two(word),
+        port: [0, 25, 465, 2525, two(word)][mutator.below(5)],
+        target: host(word),
+    });
+    let (srv, mx) = (srv.collect::<Vec<_>>(), words.iter().map(|word| MxRecord { preference: two(word), exchange: host(word) }).collect());
+    let told = |secure| Told { answer: Answer::Found(srv.clone()), secure };
+    let findings =
+        Findings { srv: told(true), smtp_tls: told(false), mx: Told::from(Answer::Found(mx)), address: Told::from(Answer::None) };
+    let limits = discovery::Limits::default();
+    let found = discovery::discover(&domain("a.test"), &findings, &discovery::Own::default(), &limits, &mut |most| most / 2);
+    assert!(found.exchangers.len() <= 3 * limits.records_max, "{found:?}");
+    assert!(found.exchangers.iter().all(|exchanger| limits.ports.contains(&exchanger.port)), "{found:?}");
+    let mut seen: Vec<_> = found.exchangers.iter().map(|exchanger| (exchanger.name.to_string(), exchanger.port)).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), found.exchangers.len(), "{found:?}");
 }

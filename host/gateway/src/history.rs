@@ -15,12 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Parts in which it is thrown away.
 const SEGMENTS: u64 = 8;
 
 /// Lines that wait to be written.
 const WAITING: usize = 8192;
+
+/// How long the first line waits for others, so that its writer is not woken for each.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Lines that an answer holds at most.
 const LINES_MAX: usize = 2000;
@@ -161,6 +165,7 @@ impl Segments {
     /// Writes what comes; what waits is written together.
     fn run(&mut self, lines: &Receiver<Entry>) {
         while let Ok(mut next) = lines.recv() {
+            std::thread::sleep(GATHER);
             loop {
                 // A full disk must not stop the mail; what is missing here is missing in `explain` only.
                 match next {

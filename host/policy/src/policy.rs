@@ -340,7 +340,7 @@ impl Policy {
             }
             None => (self.runtime.store(State::new(self.identity.clone(), facts, &self.limits)), None, 0),
         };
-        Runtime::limit(&mut store, &self.limits);
+        self.runtime.limit(&mut store, &self.limits);
         let asked = async {
             let instance = match instance {
                 Some(instance) => instance,

@@ -90,6 +90,7 @@ pub struct Runtime(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
+    metered: bool,
     linker: Linker<State>,
     /// One component at a time, so that a start with many does not begin as many processes.
     compiler: Mutex<Compiler>,
@@ -137,6 +138,7 @@ impl Runtime {
         let places = Arc::new(Semaphore::new(limits.concurrent_questions as usize));
         Ok(Self(Arc::new(Shared {
             engine,
+            metered: limits.metered,
             linker,
             compiler,
             turns,
@@ -234,10 +236,12 @@ impl Runtime {
     }
 
     /// Puts the limits of one question in force.
-    pub(crate) fn limit(store: &mut Store<State>, limits: &Limits) {
+    pub(crate) fn limit(&self, store: &mut Store<State>, limits: &Limits) {
         store.set_hostcall_fuel(limits.hand_over_bytes);
-        // Without a meter there is no fuel to be set, and nobody asks.
-        let _ = store.set_fuel(u64::MAX);
+        if self.0.metered {
+            // Refused only where there is no meter.
+            let _ = store.set_fuel(u64::MAX);
+        }
         store.set_epoch_deadline(1);
         let time = limits.time;
         let mut left = time.as_millis().div_ceil(TICK.as_millis());

@@ -293,9 +293,21 @@ mod tests {
             assert_eq!(OriginalRecipient::parse(&original.to_value(true), true), Some(original), "{value} in UTF-8");
         }
         let long = format!("rfc822;{}", "a".repeat(500));
-        for bad in
-            ["", "rfc822", "rfc822;", ";a@b", "rfc 822;a", "rfc822;a+0Ab", "utf-8;bücher@c.test", "utf-8;a\\x{A}b", "rfc822;é", "rfc822;b+C3+BC", "rfc822;b+C3", "rfc822;a+C2+85b", &long]
-        {
+        for bad in [
+            "",
+            "rfc822",
+            "rfc822;",
+            ";a@b",
+            "rfc 822;a",
+            "rfc822;a+0Ab",
+            "utf-8;bücher@c.test",
+            "utf-8;a\\x{A}b",
+            "rfc822;é",
+            "rfc822;b+C3+BC",
+            "rfc822;b+C3",
+            "rfc822;a+C2+85b",
+            &long,
+        ] {
             assert_eq!(OriginalRecipient::parse(bad, false), None, "{bad:?}");
         }
     }

@@ -71,17 +71,21 @@ impl Decoder {
     /// Reads octets up to the end of data, and puts what they mean into `out`. Once there is a flaw nothing more is put there: memory stays
     /// bounded, and the rest is only searched for its end.
     pub fn decode(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Decoded {
-        for (index, octet) in octets.iter().enumerate() {
+        let mut rest = octets;
+        while let Some((octet, behind)) = rest.split_first() {
+            rest = behind;
             if self.step(*octet, out) {
-                return Decoded { used: index.saturating_add(1), ended: true };
+                return Decoded { used: octets.len() - rest.len(), ended: true };
             }
+            rest = self.run(rest, out);
         }
         Decoded { used: octets.len(), ended: false }
     }
 
     /// Reads octets that are content and nothing else: a chunk of BDAT, where no dot ends anything (RFC 3030, 2).
     pub fn chunk(&mut self, octets: &[u8], out: &mut Vec<u8>) {
-        for octet in octets {
+        let mut rest = octets;
+        while let Some((octet, behind)) = rest.split_first() {
             match (self.place, octet) {
                 (Place::Cr, b'\n') => self.end_line(out),
                 (behind, octet) => {
@@ -94,7 +98,24 @@ impl Decoder {
                     }
                 }
             }
+            rest = self.run(behind, out);
         }
+    }
+
+    /// Within a line, takes all that stands before the next CR or LF at once; gives what is left.
+    fn run<'a>(&mut self, octets: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+        if self.place != Place::Within {
+            return octets;
+        }
+        let (plain, rest) = up_to_line_end(octets);
+        let (line_octets, all) = (self.line_octets.saturating_add(plain.len()), self.octets.saturating_add(plain.len() as u64));
+        if self.flaw.is_none() && line_octets <= self.line_octets_max && all <= self.octets_max {
+            (self.line_octets, self.octets) = (line_octets, all);
+            out.extend_from_slice(plain);
+        } else {
+            plain.iter().for_each(|octet| self.take(*octet, out));
+        }
+        rest
     }
 
     /// Ends content that came in chunks. A line that is open is ended: content is lines, whatever way it came.
@@ -170,6 +191,11 @@ impl Decoder {
     }
 }
 
+/// What stands before the first CR or LF, and the rest.
+fn up_to_line_end(octets: &[u8]) -> (&[u8], &[u8]) {
+    octets.split_at(memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len()))
+}
+
 /// Writes content as lines that end in CRLF, whatever it was: what goes out matches `^([^\r\n]*\r\n)*$`. For DATA dots are doubled at
 /// the start of lines and CRLF "." CRLF ends it; for BDAT neither is wanted (RFC 3030, 2).
 #[derive(Debug)]
@@ -199,7 +225,9 @@ impl Encoder {
     /// Writes a chunk of content; how it is cut does not matter.
     pub fn encode(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         out.reserve(octets.len());
-        for octet in octets {
+        let mut rest = octets;
+        while let Some((octet, behind)) = rest.split_first() {
+            rest = behind;
             let behind_cr = std::mem::replace(&mut self.behind_cr, *octet == b'\r');
             match octet {
                 b'\n' => self.end_line(out),
@@ -209,6 +237,11 @@ impl Encoder {
                     self.plain(*octet, out);
                 }
                 _ => self.plain(*octet, out),
+            }
+            if !self.at_start && !self.behind_cr {
+                let (plain, line_end) = up_to_line_end(rest);
+                out.extend_from_slice(plain);
+                rest = line_end;
             }
         }
     }

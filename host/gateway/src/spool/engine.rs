@@ -15,7 +15,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// Octets that one unit of the room for large messages stands for.
+pub(super) const LARGE_UNIT: u64 = 64 * 1024;
+/// Units of room for the records of large messages that wait for the writer: it writes no more than this in one batch anyway.
+pub(super) const LARGE_UNITS: u32 = 256;
 
 /// How much the spool takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub struct Opened<T: Tables> {
 pub struct Engine<T: Tables> {
     pub(super) shared: Arc<Shared<T>>,
     requests: Option<mpsc::Sender<Request>>,
+    /// Units of [`LARGE_UNIT`] that large messages may still take as records (S10).
+    pub(super) large: Semaphore,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -81,7 +88,10 @@ impl<T: Tables> Engine<T> {
             .name("spool".into())
             .spawn(move || writer::run(&queue, sink))
             .map_err(|error| SpoolError::Fault(format!("the spool's writer cannot be started: {error}")))?;
-        Ok(Opened { spool: Self { shared, requests: Some(requests), writer: Some(writer) }, set_aside })
+        Ok(Opened {
+            spool: Self { shared, requests: Some(requests), large: Semaphore::new(LARGE_UNITS as usize), writer: Some(writer) },
+            set_aside,
+        })
     }
 
     /// Has the writer work out a transaction about message `id` and commit it.

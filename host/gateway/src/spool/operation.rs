@@ -1,6 +1,6 @@
 //! What each operation of the spool reads and writes.
 
-use super::engine::{Engine, Shared, move_aside};
+use super::engine::{Engine, LARGE_UNIT, LARGE_UNITS, Shared, move_aside};
 use super::record::Broken;
 use super::tables::{Survives, Table, Tables, Write};
 use super::writer::{Change, Transaction};
@@ -16,6 +16,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 
 /// Octets of a body from which on it is worth leaving the thread that serves sessions.
 const LARGE_OCTETS: u64 = 1024 * 1024;
@@ -325,6 +326,15 @@ impl<T: Tables> Engine<T> {
         }
     }
 
+    /// Waits until the records of a large message have room. One that is larger than all of it takes all; the small never wait.
+    async fn room_for(&self, octets: u64) -> Option<SemaphorePermit<'_>> {
+        if octets < LARGE_OCTETS {
+            return None;
+        }
+        let units = u32::try_from(octets.div_ceil(LARGE_UNIT)).unwrap_or(LARGE_UNITS).min(LARGE_UNITS);
+        self.large.acquire_many(units).await.ok()
+    }
+
     async fn whole<R>(&self, found: Result<R, Finding>) -> Result<R, SpoolError> {
         match found {
             Ok(value) => Ok(value),
@@ -345,6 +355,7 @@ impl<T: Tables> Spool for Engine<T> {
 
     async fn accept_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
+        let _room = self.room_for(octets).await;
         let mut prepared = if octets < LARGE_OCTETS { prepare(new) } else { self.read(move |_| prepare(new)).await? }?;
         prepared.writes.extend(notes.iter().map(stored::put_note));
         self.submit(id, octets, move |shared, before| {
@@ -495,6 +506,7 @@ impl<T: Tables> Spool for Engine<T> {
 
     async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
+        let _room = self.room_for(octets).await;
         let prepared = self.read(move |_| prepare(new)).await??;
         self.submit(id, octets, move |shared, _| shared.replaced(id, prepared)).await
     }

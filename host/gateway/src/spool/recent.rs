@@ -11,6 +11,9 @@ use std::collections::{HashMap, VecDeque};
 /// Octets that are kept: of bodies, and a guess at the rest.
 const OCTETS_MAX: u64 = 32 * 1024 * 1024;
 
+/// Octets of a message from which on it is not kept: a few would push out all others, and reading it back is little beside sending it.
+const LARGE_OCTETS: u64 = 1024 * 1024;
+
 /// What a message takes beside its body, at least.
 const OVERHEAD_OCTETS: u64 = 2048;
 
@@ -34,7 +37,7 @@ impl Recent {
     /// Keeps a message that was just accepted.
     pub(super) fn keep(&mut self, new: NewMessage) {
         let (id, octets) = (new.message.id, size(&new.message));
-        if octets > OCTETS_MAX {
+        if octets > LARGE_OCTETS {
             return;
         }
         self.octets += octets;
