@@ -25,6 +25,8 @@ mod queueing;
 mod receiving;
 mod relaying;
 mod reloading;
+mod reporting;
+mod revoking;
 mod roles;
 mod seen;
 mod sending;

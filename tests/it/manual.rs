@@ -41,6 +41,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("[list.NAME]", "list", "List"),
     ("[decisions]", "decisions", "Decisions"),
     ("[replay]", "replay", "Replay"),
+    ("[report.tlsrpt]", "report", "TlsRpt"),
     ("[log]", "logging", "Logging"),
 ];
 

@@ -1,6 +1,8 @@
 //! Mail on its way out, through real sockets, TLS and DNS, to peers that lie.
 
 use anyhow::Result;
+use hickory_proto::rr::rdata::SRV;
+use hickory_proto::rr::{RData, RecordType};
 use secmx_lab::ca::Flaw;
 use secmx_lab::dns::Answer;
 use secmx_lab::peer::{Behaviour, Peer, Seen, StartTls};
@@ -278,5 +280,39 @@ async fn r9_no_bounce_to_nobody_and_one_delay_notice() -> Result<()> {
     assert_eq!(notices.len(), 1, "one notice, however often it is tried");
     let text = String::from_utf8_lossy(&notices[0].content).into_owned();
     assert!(text.contains("Action: delayed") && text.contains("Status: 4.4.1") && text.contains("Will-Retry-Until"), "{text}");
+    Ok(())
+}
+
+/// D-10 and decision 5: where the operator wants it, hosts that `_smtp-tls._tcp` names come before MX hosts, over TLS from the first octet at
+/// any port but 25; a secure only sender has a host there, best effort never sends there in the clear, and who is not asked to look finds none.
+#[tokio::test(flavor = "multi_thread")]
+async fn d_10_hosts_of_smtp_tls_get_mail_over_implicit_tls() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let implicit = Behaviour { implicit: true, ..Behaviour::default() };
+    let secure = rig.host("tls.later.test", 20, implicit, Flaw::None).await?;
+    let mx = rig.host("mx.later.test", 21, with(StartTls::Absent), Flaw::None).await?;
+    rig.dns.mx("later.test", &[(10, "mx.later.test")]);
+    let target = "tls.later.test.".parse().expect("a name");
+    rig.dns.set("_smtp-tls._tcp.later.test", RecordType::SRV, Answer::Records(vec![RData::SRV(SRV::new(10, 10, rig.mx_port(), target))]));
+    let rules = "[[send.rule]]\nname = \"secure\"\nto = [\"sos@later.test\"]\nrole = \"SOS\"\n";
+    rig.start("discover = [\"srv\", \"smtp-tls\", \"mx\"]\n", rules).await?;
+    for to in ["bes@later.test", "sos@later.test"] {
+        let queue = rig.submit("ana@agency.test", &[to]).await?;
+        let end = rig.outcome(&queue).await?;
+        assert_eq!((end["event"].as_str(), end["exchanger"].as_str()), (Some("message.delivered"), Some("tls.later.test")), "{end:#}");
+        assert_eq!(end["channel"]["level"], "host", "{end:#}");
+    }
+    assert!(secure.connections().iter().all(|seen| seen.tls && seen.clear.is_empty()), "not one octet in the clear");
+    assert!(mx.connections().is_empty());
+    rig.stop().await;
+    let asked = |rig: &Rig| rig.dns.asked().iter().filter(|(name, ..)| name.starts_with("_smtp-tls")).count();
+    let before = asked(&rig);
+    assert!(before > 0);
+
+    rig.start("retry = [\"1h\"]\n", rules).await?;
+    let queue = rig.submit("ana@agency.test", &["sos@later.test"]).await?;
+    let end = rig.outcome(&queue).await?;
+    assert_eq!(end["event"], "message.returned", "without `smtp-tls` there is no secure host: {end:#}");
+    assert_eq!(asked(&rig), before, "and nobody looks for one");
     Ok(())
 }

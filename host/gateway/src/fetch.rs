@@ -1,4 +1,5 @@
-//! One HTTP GET, to a host that somebody else names: policies of domains over HTTPS, lists of revoked certificates over HTTP.
+//! One HTTP exchange with a host that somebody else names: policies of domains over HTTPS, lists of revoked certificates over HTTP, reports
+//! to domains.
 //!
 //! No redirect is followed, nothing is unpacked, what comes is bounded in octets and time, and a stranger's name leads to no address of
 //! ours.
@@ -6,9 +7,9 @@
 use crate::dns::Dns;
 use crate::tls::ClientTls;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use secmx_core::mail::Domain;
 use secmx_core::secmx::discovery::Answer;
@@ -16,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 3;
@@ -46,11 +48,28 @@ pub(crate) async fn get(dns: &Dns, tls: Option<&ClientTls>, errand: Errand<'_>) 
     let fetching = async {
         let stream = dial(dns, errand).await?;
         match tls {
-            None => exchange(stream, errand).await,
-            Some(tls) => exchange(tls.connect_strictly(stream, errand.host).await.map_err(|error| error.to_string())?, errand).await,
+            None => exchange(stream, errand, None).await,
+            Some(tls) => exchange(secure(tls, stream, errand).await?, errand, None).await,
         }
     };
-    tokio::time::timeout(errand.timeout, fetching).await.unwrap_or_else(|_| Err(format!("no answer within {:?}", errand.timeout)))
+    bounded(errand, fetching).await
+}
+
+/// Hands over a body of that kind over HTTPS. Errors say what went wrong, in words; an answer that is not of class 2 is one.
+pub(crate) async fn post(dns: &Dns, tls: &ClientTls, errand: Errand<'_>, kind: &'static str, body: Vec<u8>) -> Result<(), String> {
+    let posting = async {
+        let stream = dial(dns, errand).await?;
+        exchange(secure(tls, stream, errand).await?, errand, Some((kind, body.into()))).await.map(drop)
+    };
+    bounded(errand, posting).await
+}
+
+async fn bounded<T>(errand: Errand<'_>, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    tokio::time::timeout(errand.timeout, work).await.unwrap_or_else(|_| Err(format!("no answer within {:?}", errand.timeout)))
+}
+
+async fn secure(tls: &ClientTls, stream: TcpStream, errand: Errand<'_>) -> Result<TlsStream<TcpStream>, String> {
+    tls.connect_strictly(stream, errand.host).await.map_err(|error| error.to_string())
 }
 
 async fn dial(dns: &Dns, errand: Errand<'_>) -> Result<TcpStream, String> {
@@ -69,13 +88,24 @@ async fn dial(dns: &Dns, errand: Errand<'_>) -> Result<TcpStream, String> {
     Err(last)
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, errand: Errand<'_>) -> Result<Fetched, String> {
+/// Asks, or hands over what there is to hand over.
+async fn exchange<S>(stream: S, errand: Errand<'_>, content: Option<(&'static str, Bytes)>) -> Result<Fetched, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let in_words = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(in_words)?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(errand.path).header(HOST, errand.host.as_str()).header(ACCEPT_ENCODING, "identity");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let posts = content.is_some();
+    let (method, kind, body) = content.map_or((Method::GET, None, Bytes::new()), |(kind, body)| (Method::POST, Some(kind), body));
+    let mut request =
+        Request::builder().method(method).uri(errand.path).header(HOST, errand.host.as_str()).header(ACCEPT_ENCODING, "identity");
+    if let Some(kind) = kind {
+        request = request.header(CONTENT_TYPE, kind);
+    }
+    let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
     let outcome = match sender.send_request(request).await {
+        Ok(response) if posts && response.status().is_success() => Ok(Fetched { kind: String::new(), body: Bytes::new() }),
         Ok(response) => take(response, errand).await,
         Err(error) => Err(in_words(error)),
     };

@@ -19,6 +19,7 @@ use crate::reload::{Refused, Reloaded, Reloader};
 use crate::revocation;
 use crate::spool::{LocalSpool, Spool};
 use crate::tls::Revocations;
+use crate::tls_rpt::{Books, Reporter};
 use crate::upkeep::Upkeep;
 use crate::watch::Lookout;
 use crate::web::Web;
@@ -44,6 +45,7 @@ pub struct Gateway {
     reloader: Arc<Reloader>,
     revocations: Arc<Revocations>,
     levels: Arc<Levels>,
+    reports: Arc<Books>,
     sts: Arc<PolicyStore>,
     spool: Arc<dyn Spool>,
     orders: Arc<Orders>,
@@ -94,6 +96,8 @@ impl Gateway {
         let orders = Orders::open(&generation.config.paths.state)?;
         let (levels, trouble) = Levels::open(&generation.config.paths.state);
         trouble.into_iter().for_each(|text| log.write(&Event::Warning { text }));
+        let (reports, trouble) = Books::open(&generation.config.paths.state);
+        trouble.into_iter().for_each(|text| log.write(&Event::Warning { text }));
         let sts = Arc::new(PolicyStore::new(&generation.config.paths.state));
         let bound = Door::bind_all(&generation.config).await?;
         let addresses: Vec<_> = bound.iter().map(|door| (door.name.clone(), door.address)).collect();
@@ -108,6 +112,7 @@ impl Gateway {
         let gateway = Self {
             reloader: Arc::new(Reloader::new(Arc::clone(&current), runtime, Arc::clone(&revocations), log.clone(), path, clock.now())),
             levels: Arc::new(levels),
+            reports: Arc::new(reports),
             sts,
             current,
             orders: Arc::new(orders),
@@ -126,6 +131,22 @@ impl Gateway {
         gateway.show_ourselves(closet, clock.clone());
         gateway.begin(bound, socket, &incoming, clock).await;
         Ok(gateway)
+    }
+
+    /// Keeps count of TLS with other domains, tells those who ask for it, and keeps their policies.
+    fn report(&self, clock: Clock) {
+        let reporter = Reporter {
+            current: Arc::clone(&self.current),
+            books: Arc::clone(&self.reports),
+            spool: Arc::clone(&self.spool),
+            log: self.log.clone(),
+            clock: clock.clone(),
+        };
+        self.tasks.spawn(reporter.run(self.stop.clone()));
+        let (books, stop) = (Arc::clone(&self.reports), self.stop.clone());
+        self.tasks.spawn(async move { books.keep(stop).await });
+        let (sts, current, log, stop) = (Arc::clone(&self.sts), Arc::clone(&self.current), self.log.clone(), self.stop.clone());
+        self.tasks.spawn(async move { sts.keep_fresh(current, clock, log, stop).await });
     }
 
     /// Keeps our certificates fresh, and serves what is about us.
@@ -158,6 +179,7 @@ impl Gateway {
         let upkeep =
             Upkeep { current: Arc::clone(&self.current), spool: Arc::clone(&self.spool), log: self.log.clone(), clock: clock.clone() };
         self.tasks.spawn(upkeep.run(self.stop.clone()));
+        self.report(clock.clone());
         self.tasks.spawn(self.courier(clock).run(self.stop.clone()));
         let (kept, stop) = (Arc::clone(&self.levels), self.stop.clone());
         self.tasks.spawn(async move { kept.keep(stop).await });
@@ -209,6 +231,7 @@ impl Gateway {
     fn courier(&self, clock: Clock) -> Courier {
         Courier {
             levels: Arc::clone(&self.levels),
+            reports: Arc::clone(&self.reports),
             sts: Arc::clone(&self.sts),
             current: Arc::clone(&self.current),
             spool: Arc::clone(&self.spool),

@@ -37,6 +37,7 @@ pub mod signing;
 pub mod spool;
 mod stream;
 pub mod tls;
+pub mod tls_rpt;
 mod upkeep;
 pub mod users;
 mod watch;

@@ -1,21 +1,25 @@
 //! MTA-STS policies of domains: found by TXT, fetched over HTTPS, kept below the state directory until their time is over (RFC 8461, 3
 //! and 5.1).
 
+use crate::clock::Clock;
 use crate::config::Verify;
 use crate::fetch::{self, Errand};
-use crate::generation::Generation;
+use crate::generation::{Current, Generation};
 use crate::log::Log;
-use jiff::Timestamp;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use secmx_core::mail::Domain;
 use secmx_core::report::Event;
 use secmx_core::secmx::discovery::Answer;
 use secmx_core::secmx::sts::{self, Policy};
+use secmx_core::secmx::tls_rpt::{Detail, ResultType};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// RFC 8461, 3.3: "a suggested maximum policy size is 64 kilobytes".
 const POLICY_OCTETS_MAX: usize = 64 << 10;
@@ -26,8 +30,23 @@ const REFRESHED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How long a host that gave no policy is left alone: "Senders may wish to rate-limit the frequency of attempts to fetch" (RFC 8461, 3.3).
 const LEFT_ALONE: Duration = Duration::from_secs(300);
 
+/// How often it is looked for policies that ought to be fetched anew.
+const LOOKED_THROUGH: SignedDuration = SignedDuration::from_mins(10);
+
+/// Policies that are fetched anew in one round.
+const REFRESHED_MAX: usize = 500;
+
 /// Domains that are held in memory; all others are read from their files.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// What holds for a domain.
+#[derive(Debug, Default)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Option<Policy>,
+    /// Why the one that is announced could not be had just now.
+    pub trouble: Option<Detail>,
+}
 
 /// The policies of all domains that mail was sent to.
 #[derive(Debug)]
@@ -56,6 +75,11 @@ impl Kept {
         self.age(now) < self.policy.max_age
     }
 
+    /// Whether it ought to be fetched anew: daily, and well before its time is over (RFC 8461, 3.3).
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.age(now) >= REFRESHED_AFTER.min(self.policy.max_age / 2)
+    }
+
     fn age(&self, now: Timestamp) -> Duration {
         now.duration_since(self.fetched).try_into().unwrap_or_default()
     }
@@ -70,9 +94,9 @@ impl PolicyStore {
     /// The policy in force for a domain: "if no 'live' policy can be discovered via DNS or fetched via HTTPS, but a valid (non-expired) policy
     /// exists in the sender's cache, the sender MUST apply that cached policy" (RFC 8461, 3.3). The TXT record is looked at for every
     /// attempt, and so before any that ends in a bounce (5.1).
-    pub async fn in_force(&self, generation: &Generation, domain: &Domain, now: Timestamp, log: &Log) -> Option<Policy> {
+    pub async fn in_force(&self, generation: &Generation, domain: &Domain, now: Timestamp, log: &Log) -> InForce {
         if !generation.config.send.verify.contains(&Verify::MtaSts) {
-            return None;
+            return InForce::default();
         }
         let announced = match generation.dns.txt(&sts::txt_owner(domain)).await.answer {
             Answer::Found(records) => sts::announced(&records),
@@ -81,10 +105,12 @@ impl PolicyStore {
         };
         let mut known = self.known(domain);
         known.kept = known.kept.filter(|kept| kept.is_live(now));
-        let Some(id) = announced else { return known.kept.map(|kept| kept.policy) };
-        let current = known.kept.as_ref().is_some_and(|kept| kept.id == id && kept.age(now) < REFRESHED_AFTER);
+        let in_force = |known: Known, trouble| InForce { policy: known.kept.map(|kept| kept.policy), trouble };
+        let Some(id) = announced else { return in_force(known, None) };
+        let current = known.kept.as_ref().is_some_and(|kept| kept.id == id && !kept.is_stale(now));
         let recent = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default() < LEFT_ALONE;
         let left_alone = known.tried.as_ref().is_some_and(|(tried, at)| *tried == id && recent(*at));
+        let mut trouble = None;
         if !current && !left_alone {
             known.tried = Some((id.clone(), now));
             match fetch(generation, domain).await {
@@ -93,11 +119,41 @@ impl PolicyStore {
                     self.write(domain, &kept, log);
                     known.kept = Some(kept);
                 }
-                Err(detail) => log.write(&Event::StsFailed { domain: domain.to_string(), detail, kept: known.kept.is_some() }),
+                Err(failure) => {
+                    let detail = failure.failure_reason_code.clone().unwrap_or_default();
+                    log.write(&Event::StsFailed { domain: domain.to_string(), detail, kept: known.kept.is_some() });
+                    trouble = Some(failure);
+                }
             }
             self.remember(domain, known.clone());
         }
-        known.kept.map(|kept| kept.policy)
+        in_force(known, trouble)
+    }
+
+    /// Fetches policies anew long before their time is over, until it is told to stop: a domain that gets no mail for a while, or whose policy
+    /// host is down for a while, keeps its protection. RFC 8461, 10.2 has the attacker wait for just that.
+    pub async fn keep_fresh(&self, current: Current, clock: Clock, log: Log, stop: CancellationToken) {
+        loop {
+            let (generation, now) = (current.load_full(), clock.now());
+            for domain in self.stale(now) {
+                tokio::select! {
+                    _ = self.in_force(&generation, &domain, now, &log) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+            tokio::select! {
+                () = clock.sleep_until(now.checked_add(LOOKED_THROUGH).unwrap_or(Timestamp::MAX)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Domains whose policies are in force and ought to be fetched anew.
+    fn stale(&self, now: Timestamp) -> Vec<Domain> {
+        let files = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let domains = files.filter_map(|file| Domain::parse(file.file_name().to_str()?.strip_suffix(".json")?).ok());
+        let wants = |domain: &Domain| self.known(domain).kept.is_some_and(|kept| kept.is_live(now) && kept.is_stale(now));
+        domains.filter(wants).take(REFRESHED_MAX).collect()
     }
 
     fn known(&self, domain: &Domain) -> Known {
@@ -136,7 +192,13 @@ impl PolicyStore {
 }
 
 /// Fetches a policy. Errors say what is wrong with the host or with what it serves.
-async fn fetch(generation: &Generation, domain: &Domain) -> Result<Policy, String> {
+async fn fetch(generation: &Generation, domain: &Domain) -> Result<Policy, Detail> {
+    let body = body(generation, domain).await.map_err(|why| Detail::new(ResultType::StsPolicyFetchError, &why))?;
+    Policy::parse(&body).map_err(|why| Detail::new(ResultType::StsPolicyInvalid, &why))
+}
+
+/// What the policy host serves.
+async fn body(generation: &Generation, domain: &Domain) -> Result<Bytes, String> {
     let send = &generation.config.send;
     let host = sts::policy_host(domain).ok_or("its name is too long for a policy host")?;
     let errand = Errand {
@@ -152,5 +214,5 @@ async fn fetch(generation: &Generation, domain: &Domain) -> Result<Policy, Strin
     if !kind.eq_ignore_ascii_case("text/plain") {
         return Err(format!("it serves {kind:?} where a policy is text/plain"));
     }
-    Policy::parse(&fetched.body)
+    Ok(fetched.body)
 }

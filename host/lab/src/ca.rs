@@ -88,6 +88,15 @@ impl Authority {
         Ok(Self { root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
     }
 
+    /// The same with the serial number 0, as some roots in use have it.
+    pub fn with_serial_zero(name: &str) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = authority_params(name)?;
+        params.serial_number = Some(SerialNumber::from_slice(&[0]));
+        let root = params.self_signed(&key)?;
+        Ok(Self { root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
+    }
+
     /// The root, PEM: what a believer trusts.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
@@ -142,6 +151,15 @@ impl Authority {
         identity.chain.push(self.root.clone());
         identity.chain_pem = pem(&identity.chain);
         Ok(identity)
+    }
+
+    /// A good certificate that says where the list is that would revoke it (RFC 5280, 4.2.1.13).
+    pub fn issue_listed(&self, names: &[&str], url: &str) -> Result<Identity> {
+        let key = KeyPair::generate()?;
+        let mut params = leaf_params(names, Flaw::None)?;
+        params.crl_distribution_points = vec![rcgen::CrlDistributionPoint { uris: vec![url.to_owned()] }];
+        let chain = vec![params.signed_by(&key, &self.issuer)?.der().clone()];
+        Ok(Identity { chain_pem: pem(&chain), chain, key })
     }
 
     /// A list that revokes these certificates of this authority, fresh for a day from `issued`.

@@ -20,6 +20,7 @@ pub struct Web {
 struct State {
     answer: Vec<u8>,
     requests: Vec<String>,
+    bodies: Vec<Vec<u8>>,
 }
 
 impl Web {
@@ -70,6 +71,13 @@ impl Web {
     }
 }
 
+impl Web {
+    /// The body of each request so far; empty where there was none.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bodies.clone()
+    }
+}
+
 impl Drop for Web {
     fn drop(&mut self) {
         self.task.abort();
@@ -78,13 +86,24 @@ impl Drop for Web {
 
 async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Arc<Mutex<State>>) -> Option<()> {
     let (mut request, mut buffer) = (Vec::new(), [0; 2048]);
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
+        }
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         request.extend_from_slice(buffer.get(..length)?);
+    };
+    let mut body = request.split_off(head);
+    let lines = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = lines.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
+    while body.len() < length {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        body.extend_from_slice(buffer.get(..length)?);
     }
     let octets = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.requests.push(String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned());
+        state.bodies.push(body);
         state.answer.clone()
     };
     stream.write_all(&octets).await.ok()?;

@@ -312,6 +312,16 @@ pub enum Event<'a> {
         /// An earlier policy stays in force.
         kept: bool,
     },
+    /// A domain was told how TLS with its hosts went (RFC 8460).
+    #[serde(rename = "tls-report.sent")]
+    Reported {
+        /// The domain.
+        domain: String,
+        /// The day that it is about, UTC.
+        date: String,
+        /// Where it went: `mailto:…`, which is then in the queue, or `https:…`.
+        place: String,
+    },
     /// A domain can only be reached with a lower level than it once was.
     #[serde(rename = "domain.downgraded")]
     Downgraded {

@@ -121,6 +121,7 @@ impl Policy {
         let named = vec![exchanger.name.to_string()];
         let (policy_type, policy_string, mx_host) = match (&exchanger.evidence.tlsa, sts) {
             (Tlsa::Usable(records), _) => (PolicyType::Tlsa, records.iter().map(ToString::to_string).collect(), named),
+            (Tlsa::Absent, _) if matches!(exchanger.evidence.barred, Some(Cause::DnsBogus(_))) => (PolicyType::Tlsa, Vec::new(), named),
             (Tlsa::Unusable, _) => (PolicyType::Tlsa, Vec::new(), named),
             (Tlsa::Absent, Some(policy)) if policy.mode != sts::Mode::None => (PolicyType::Sts, policy.lines(), policy.hosts()),
             (Tlsa::Absent, _) => (PolicyType::NoPolicyFound, Vec::new(), Vec::new()),
@@ -195,6 +196,8 @@ pub fn counted(policy: &Policy, channel: Option<&Channel>, cause: Option<&Cause>
         Some(Cause::TlsFailed(detail)) => return failed(ResultType::ValidationFailure, detail),
         Some(Cause::BelowRequirement(Shortfall { doubt: Some(doubt), .. })) => return failed(of_doubt(doubt.kind), &doubt.text),
         Some(Cause::DnsBogus(detail)) => return failed(ResultType::DnssecInvalid, detail),
+        // An MTA-STS policy in force does not name the host.
+        Some(Cause::NoSecureExchanger(detail)) => return failed(ResultType::ValidationFailure, detail),
         _ => {}
     }
     let tls = channel?.tls.as_ref()?;

@@ -34,6 +34,7 @@ Policy   policy    new build test run inspect: write policies of your own; list 
 
 Trust    certs     show check tlsa rotate: our own certificates
          dns       records check: what our domains ought to publish
+         tlsrpt    show: what other domains are told of TLS with their hosts
 
 Other    user      a line for the file of users
          version   what this is
@@ -131,6 +132,11 @@ pub(super) enum Command {
     Quarantine {
         #[command(subcommand)]
         what: QuarantineCommand,
+    },
+    /// See what other domains are told of TLS with their hosts (RFC 8460)
+    Tlsrpt {
+        #[command(subcommand)]
+        what: super::tlsrpt::TlsRptCommand,
     },
     /// Write policies, and see which are in force
     Policy {

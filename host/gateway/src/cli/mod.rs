@@ -18,6 +18,7 @@ mod reload;
 mod remote;
 mod route;
 mod status;
+mod tlsrpt;
 mod words;
 
 pub use exit::Exit;
@@ -63,6 +64,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Explain(options) => explain::run(&options),
         Command::Queue { what } => queue::obey(what),
         Command::Quarantine { what } => quarantine::obey(what),
+        Command::Tlsrpt { what } => tlsrpt::obey(&what),
         Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
         Command::ReadDocument { memory, text, time } => {

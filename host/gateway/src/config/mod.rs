@@ -23,6 +23,7 @@ mod reader;
 mod receive;
 mod reload;
 mod replay;
+mod report;
 mod rule;
 mod secret;
 mod send;
@@ -53,6 +54,7 @@ pub use queue::{PerDestination, Queue, Rate};
 pub use receive::{Limits, Listener, ListenerRole, Start};
 pub use reload::Reload;
 pub use replay::{Replay, SealingKey};
+pub use report::{Report, TlsRpt};
 pub use rule::{Chosen, Pattern, Pin, Rule};
 pub use secret::Secret;
 pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};
@@ -131,6 +133,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// `[replay]`.
     pub replay: Replay,
+    /// `[report]`.
+    pub report: Report,
     /// `[log]`.
     pub log: Logging,
 }
@@ -238,6 +242,7 @@ impl Config {
             ("list", self.list == new.list),
             ("decisions", self.decisions == new.decisions),
             ("replay", self.replay == new.replay),
+            ("report", self.report == new.report),
             ("log", self.log == new.log),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
@@ -271,6 +276,7 @@ impl Config {
         let tls = section.table("tls", Tls::read);
         let publish = section.table("publish", |section| Publish::read(section, &hostname, &postmaster));
         Some(Self {
+            report: section.table("report", |section| Report::read(section, &domains, &hostname, &postmaster)),
             domains,
             deliver_to,
             postmaster,

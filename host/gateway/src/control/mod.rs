@@ -11,6 +11,7 @@ pub(crate) mod policies;
 pub(crate) mod queue;
 pub(crate) mod refusal;
 pub(crate) mod reload;
+pub(crate) mod reports;
 pub(crate) mod selector;
 mod socket;
 pub(crate) mod status;
@@ -71,7 +72,8 @@ fn router() -> Router<Arc<Control>> {
         .merge(queue::routes())
         .merge(suspend::routes())
         .merge(policies::routes())
-        .merge(explain::routes());
+        .merge(explain::routes())
+        .merge(reports::routes());
     Router::new()
         .nest("/api/v1", endpoints)
         .fallback(|| async { Refusal::not_found("this gateway has no such endpoint; is it older than this `secmx`?") })

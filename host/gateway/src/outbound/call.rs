@@ -12,7 +12,7 @@ use crate::config::Downgrade;
 use crate::stream::Stream;
 use crate::tls::Expected;
 use bytes::Bytes;
-use secmx_core::channel::Channel;
+use secmx_core::channel::{Channel, TlsUse};
 use secmx_core::queue::Via;
 use secmx_core::report::{Cause, Event, Failure, Reply};
 use secmx_core::ruling::Ruling;
@@ -20,7 +20,7 @@ use secmx_core::secmx::delivery::Outcome;
 use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Protocol, Report, RequireTls};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,10 +46,11 @@ pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<O
             ended => return ended,
         }
     }
-    let stream = dial(attempt, address).await?;
+    let (stream, local) = dial(attempt, address).await?;
     let send = &attempt.job.generation.config.send;
     let protocol = if attempt.exchanger.is_lmtp() { Protocol::Lmtp } else { Protocol::Smtp };
     let mut call = Call::new(attempt, &place, address, stream);
+    call.session = Some(Session { local, met: None });
     call.login = match &attempt.job.delivery.via {
         Via::Configured(next_hop) => attempt.job.generation.logins.at(next_hop).map(Exchange::new),
         Via::Discovery => None,
@@ -61,7 +62,8 @@ pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<O
     call.run(session, effects).await
 }
 
-async fn dial(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Stream, Cause> {
+/// A new connection, and our own address on it.
+async fn dial(attempt: &Attempt<'_>, address: SocketAddr) -> Result<(Stream, Option<IpAddr>), Cause> {
     let send = &attempt.job.generation.config.send;
     let patience = send.connect_timeout;
     let stream = match timeout(patience, TcpStream::connect(address)).await {
@@ -71,7 +73,8 @@ async fn dial(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Stream, Caus
     };
     // Commands are small and wait for their replies; Nagle's algorithm would only add a delay to each.
     let _ = stream.set_nodelay(true);
-    Ok(Box::new(stream))
+    let local = stream.local_addr().ok().map(|local| local.ip());
+    Ok((Box::new(stream), local))
 }
 
 /// Whether a connection that waited turned out to be of no use before any content went out.
@@ -90,6 +93,13 @@ fn is_stale(ended: &Result<Outcome, Cause>) -> bool {
     }
 }
 
+/// What a domain is told of a connection that was opened here (RFC 8460).
+struct Session {
+    local: Option<IpAddr>,
+    /// The channel that stood.
+    met: Option<Channel>,
+}
+
 struct Call<'a> {
     attempt: &'a Attempt<'a>,
     job: &'a Job<'a>,
@@ -102,6 +112,8 @@ struct Call<'a> {
     deadline: Option<Instant>,
     /// Octets of the message that went out.
     sent: u64,
+    /// `None` on a connection that waited for another message: it was counted before.
+    session: Option<Session>,
     /// The channel that was admitted.
     channel: Channel,
     /// Messages that went over this connection.
@@ -133,6 +145,7 @@ impl<'a> Call<'a> {
             login: None,
             deadline: None,
             sent: 0,
+            session: None,
             channel: Channel::plain(),
             messages: 0,
             kept: false,
@@ -172,10 +185,20 @@ impl<'a> Call<'a> {
             address: self.address.to_string(),
             lines,
         });
+        self.count();
         if let Some(stream) = self.stream.take_if(|_| self.kept) {
             self.keep(stream, session);
         }
         self.ended.unwrap_or_else(|| Err(Cause::Broken("the session ended without a result".into())))
+    }
+
+    /// An attempt at TLS counts, whatever became of the message.
+    fn count(&self) {
+        let tried = matches!(self.attempt.candidate.tls, TlsUse::Required | TlsUse::Implicit);
+        if let Some(Session { local, met }) = self.session.as_ref().filter(|_| tried) {
+            let cause = self.ended.as_ref().and_then(|ended| ended.as_ref().err());
+            self.attempt.count(met.as_ref(), cause, *local, Some(self.address.ip()));
+        }
     }
 
     /// Does what the session asks for, and says what came of it.
@@ -194,6 +217,9 @@ impl<'a> Call<'a> {
             Effect::Ready { channel, extensions } => {
                 if let Some(notes) = &self.job.notes {
                     notes.met(&channel, &extensions);
+                }
+                if let Some(session) = &mut self.session {
+                    session.met = Some(Channel::clone(&channel));
                 }
                 Some(News::Other(self.admit(*channel).await))
             }

@@ -23,6 +23,7 @@ const WITHOUT_TLS: Duration = Duration::from_secs(10);
 /// Tries one exchanger: each of its addresses until one gets as far as a transaction. Of several failures the most telling one counts.
 pub(super) async fn attempt(attempt: &Attempt<'_>) -> Outcome {
     if let Some(cause) = &attempt.exchanger.evidence.barred {
+        attempt.count(None, Some(cause), None, None);
         return Outcome::Failed(failed(attempt, None, cause.clone()));
     }
     let addresses = match addresses(attempt).await {

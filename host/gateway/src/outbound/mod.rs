@@ -2,6 +2,7 @@
 //!
 //! This room meets the other one, `inbound`, only in the spool (invariant 8).
 
+mod account;
 mod call;
 mod connector;
 mod decide;

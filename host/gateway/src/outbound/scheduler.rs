@@ -11,6 +11,7 @@ use crate::log::Log;
 use crate::mta_sts::PolicyStore;
 use crate::orders::Orders;
 use crate::spool::{SetAside, Spool};
+use crate::tls_rpt::Books;
 use jiff::Timestamp;
 use secmx_core::mail::MailDomain;
 use secmx_core::queue::Delivery;
@@ -35,6 +36,8 @@ pub struct Courier {
     pub sts: Arc<PolicyStore>,
     /// The best level that each domain was reached with.
     pub levels: Arc<Levels>,
+    /// What domains are told of TLS with their hosts.
+    pub reports: Arc<Books>,
     /// Configuration and policies; taken anew for each attempt.
     pub current: Current,
     /// The queue.

@@ -19,6 +19,7 @@ use crate::mta_sts::PolicyStore;
 use crate::orders::Orders;
 use crate::spool::LocalSpool;
 use crate::tls::Identity;
+use crate::tls_rpt::Books;
 use crate::workshop;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -169,6 +170,7 @@ impl Scout {
         let courier = Courier {
             sts: Arc::new(PolicyStore::new(scratch.path())),
             levels: Arc::new(levels),
+            reports: Arc::new(Books::open(scratch.path()).0),
             current: Arc::new(ArcSwap::new(Arc::clone(&generation))),
             spool: Arc::new(LocalSpool::open(&scratch.path().join("spool"))?.spool),
             decisions,
@@ -203,7 +205,7 @@ impl Scout {
 
     /// Where the mail of a domain may go.
     pub async fn search(&self, domain: &Domain) -> Target {
-        search::search(&self.courier, &self.generation, domain, self.now()).await
+        search::search(&self.courier, &self.generation, domain, self.now(), false).await
     }
 
     /// Where this errand may go. `None` when the configuration names a next hop that cannot be one.

@@ -6,6 +6,7 @@ use super::scheduler::Courier;
 use crate::config::{Discover, Verify};
 use crate::dns::Dns;
 use crate::generation::Generation;
+use crate::mta_sts::InForce;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use rand::Rng;
@@ -15,6 +16,7 @@ use secmx_core::secmx::dane::{self, Tlsa};
 use secmx_core::secmx::discovery::{self, Answer, Discovery, Findings, Limits, Own, Told};
 use secmx_core::secmx::exchanger::{Exchanger, ExchangerName};
 use secmx_core::secmx::sts::{Mode, Policy};
+use secmx_core::secmx::tls_rpt::Detail;
 
 /// What was found for one domain.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Target {
     pub rule: Option<String>,
     /// The MTA-STS policy in force.
     pub sts: Option<Policy>,
+    /// Why the policy that the domain announces could not be had just now.
+    pub sts_trouble: Option<Detail>,
 }
 
 impl Target {
@@ -39,19 +43,21 @@ impl Target {
 impl From<Discovery> for Target {
     /// A host that nobody had to look for.
     fn from(discovery: Discovery) -> Self {
-        Self { discovery, findings: None, rule: None, sts: None }
+        Self { discovery, findings: None, rule: None, sts: None, sts_trouble: None }
     }
 }
 
-/// Exchangers of a domain, held to what the domain publishes and the operator knows.
-pub(super) async fn search(courier: &Courier, generation: &Generation, domain: &Domain, now: Timestamp) -> Target {
+/// Exchangers of a domain, held to what the domain publishes and the operator knows. A report of TLS that fails is not held to what the
+/// domain publishes: RFC 8460, 3: "the sending MTA MUST NOT honor MTA-STS or DANE TLSA failures".
+pub(super) async fn search(courier: &Courier, generation: &Generation, domain: &Domain, now: Timestamp, is_report: bool) -> Target {
     let (dns, send) = (&generation.dns, &generation.config.send);
     let rule = send.host_rule(&MailDomain::Name(domain.clone()), now);
-    let (findings, policy) = tokio::join!(ask(generation, domain), courier.sts.in_force(generation, domain, now, &courier.log));
+    let policy = async { if is_report { InForce::default() } else { courier.sts.in_force(generation, domain, now, &courier.log).await } };
+    let (findings, InForce { policy, trouble }) = tokio::join!(ask(generation, domain), policy);
     let own = Own { names: vec![generation.config.hostname.clone()] };
     let limits = Limits { mx_port: send.port, ports: send.srv_ports(), ..Limits::default() };
     let mut found = discovery::discover(domain, &findings, &own, &limits, &mut |most| rand::rng().random_range(0..=most));
-    if send.verify.contains(&Verify::Dane) {
+    if send.verify.contains(&Verify::Dane) && !is_report {
         let demands = join_all(found.exchangers.iter().map(|exchanger| tlsa(dns, exchanger))).await;
         for (exchanger, demanded) in found.exchangers.iter_mut().zip(demands) {
             match demanded {
@@ -66,7 +72,8 @@ pub(super) async fn search(courier: &Courier, generation: &Generation, domain: &
     if rule.is_some() {
         found.hold_to_pins();
     }
-    Target { discovery: found, findings: Some(findings), rule: rule.map(|rule| rule.name.clone()), sts: policy }
+    let rule = rule.map(|rule| rule.name.clone());
+    Target { discovery: found, findings: Some(findings), rule, sts: policy, sts_trouble: trouble }
 }
 
 /// What DNS says of the domain, as far as it is to be asked.

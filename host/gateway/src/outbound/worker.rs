@@ -17,6 +17,7 @@ use secmx_core::secmx::delivery::{Fate, Next, Run, Verdict};
 use secmx_core::secmx::discovery::{self, AnswerKind};
 use secmx_core::secmx::exchanger::{Exchanger, Source};
 use secmx_core::secmx::route::{Candidate, Floors, Route};
+use secmx_core::secmx::tls_rpt;
 use secmx_policy::{DestinationFacts, ExchangerFacts, Fault, Minutes};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
@@ -100,6 +101,9 @@ impl Job<'_> {
             return self.wait(Cause::Fault("the next hop in the queue is not a host with a port".into()));
         };
         self.log_discovery(&target);
+        if let (Some(trouble), Some(domain)) = (&target.sts_trouble, self.delivery.domain.name()) {
+            self.count(tls_rpt::Policy::unknown_sts(domain), Err(trouble.clone()));
+        }
         match self.plan(&target).await {
             Ok((route, plan)) => self.follow(route, plan, &target).await,
             Err(verdict) => verdict,
@@ -170,7 +174,9 @@ impl Job<'_> {
         match (&self.delivery.via, &self.delivery.domain) {
             (Via::Configured(next_hop), _) => discovery::configured(next_hop).map(Target::from),
             (Via::Discovery, MailDomain::Literal(address)) => Some(discovery::literal(*address, config.send.port).into()),
-            (Via::Discovery, MailDomain::Name(domain)) => Some(search::search(self.courier, &self.generation, domain, self.now).await),
+            (Via::Discovery, MailDomain::Name(domain)) => {
+                Some(search::search(self.courier, &self.generation, domain, self.now, self.is_report()).await)
+            }
         }
     }
 

@@ -208,3 +208,24 @@ fn in_words(error: &Error) -> Doubt {
         other => doubt(DoubtKind::ValidationFailure, &format!("its certificate is not valid: {other}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secmx_lab::ca::{Authority, Flaw};
+
+    /// RFC 5280, 4.1.2.2 is about what a CA issues; roots with the number 0 are in use, and trusted because somebody put them there.
+    #[test]
+    fn a_root_with_the_serial_number_0_is_trusted_and_a_host_is_not() {
+        let authority = Authority::with_serial_zero("old and honest").expect("a root");
+        let anchors = Anchors::new([authority.root().clone()]);
+        let names = [ServerName::try_from("mx.test").expect("a name")];
+        let verify = |flaw| {
+            let identity = authority.issue_with(&["mx.test"], flaw).expect("issued");
+            anchors.verify(&identity.chain(), &names, Terms::at(UnixTime::now()))
+        };
+        assert_eq!(verify(Flaw::None), Ok(()));
+        let doubt = verify(Flaw::SerialZero).expect_err("a host with the number 0");
+        assert!(doubt.text.contains("serial number"), "{doubt}");
+    }
+}
