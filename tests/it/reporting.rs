@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secmx_lab::ca::Flaw;
 use secmx_lab::dns::Denial;
-use secmx_lab::peer::{Behaviour, Peer, StartTls};
+use secmx_lab::peer::{Behaviour, Peer, StartTls, Taken};
 use secmx_lab::web::Web;
 use secmx_tests::Rig;
 use serde_json::{Value, json};
@@ -72,6 +72,39 @@ async fn posted(web: &Web, count: usize) -> Result<Vec<Vec<u8>>> {
     tokio::time::timeout(PATIENCE, wait).await.context("no report was posted")
 }
 
+/// The report by mail: who, about whom, and three sessions of which two were before a restart.
+fn three_sessions(taken: &Taken) -> Result<()> {
+    let report = attached(&taken.content)?;
+    assert_eq!((&report["organization-name"], &report["contact-info"]), (&json!("The Agency"), &json!("tls@agency.test")), "{report:#}");
+    let policies = json!([{
+        "policy": { "policy-type": "no-policy-found", "policy-domain": "good.test" },
+        "summary": { "total-successful-session-count": 3, "total-failure-session-count": 0 },
+    }]);
+    assert_eq!(report["policies"], policies, "three sessions, two of them before a restart");
+    let head = String::from_utf8_lossy(&taken.content);
+    for part in
+        ["TLS-Report-Domain: good.test\r\n", "TLS-Report-Submitter: gw.agency.test\r\n", "report-type=\"tlsrpt\"", "TLS-Required: No\r\n"]
+    {
+        assert!(head.contains(part), "{part} is missing in {head}");
+    }
+    assert_eq!(taken.reverse_path, "", "nobody is told when it does not arrive");
+    Ok(())
+}
+
+/// The report over HTTPS: where TLS was not to be had.
+fn one_without_starttls(report: &Value) {
+    let summary = json!({ "total-successful-session-count": 0, "total-failure-session-count": 1 });
+    assert_eq!(report["policies"][0]["summary"], summary, "{report:#}");
+    let detail = json!({
+        "result-type": "starttls-not-supported",
+        "sending-mta-ip": "127.0.0.1",
+        "receiving-mx-hostname": "mx.old.test",
+        "receiving-ip": "127.0.0.3",
+        "failed-session-count": 1,
+    });
+    assert_eq!(report["policies"][0]["failure-details"], json!([detail]));
+}
+
 /// One day of mail, with a restart in it, becomes one report to each domain that asks: by mail, also to a host whose own TLS fails, and by
 /// HTTPS, again when the place was down. Who does not ask is told nothing, and no report is about a report.
 #[tokio::test(flavor = "multi_thread")]
@@ -112,20 +145,7 @@ async fn a_day_of_mail_becomes_one_report_for_each_domain_that_asks() -> Result<
 
     rig.clock.advance(Duration::from_secs(86_400));
     let taken = reports.wait_for_messages(1, PATIENCE).await;
-    let report = attached(&taken[0].content)?;
-    assert_eq!((&report["organization-name"], &report["contact-info"]), (&json!("The Agency"), &json!("tls@agency.test")), "{report:#}");
-    let policies = json!([{
-        "policy": { "policy-type": "no-policy-found", "policy-domain": "good.test" },
-        "summary": { "total-successful-session-count": 3, "total-failure-session-count": 0 },
-    }]);
-    assert_eq!(report["policies"], policies, "three sessions, two of them before a restart");
-    let head = String::from_utf8_lossy(&taken[0].content);
-    for part in
-        ["TLS-Report-Domain: good.test\r\n", "TLS-Report-Submitter: gw.agency.test\r\n", "report-type=\"tlsrpt\"", "TLS-Required: No\r\n"]
-    {
-        assert!(head.contains(part), "{part} is missing in {head}");
-    }
-    assert_eq!(taken[0].reverse_path, "", "nobody is told when it does not arrive");
+    three_sessions(&taken[0])?;
 
     rig.event("gateway.warning", |event| event["text"].as_str().is_some_and(|text| text.contains("did not get to https:"))).await?;
     web.answer("HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -134,16 +154,7 @@ async fn a_day_of_mail_becomes_one_report_for_each_domain_that_asks() -> Result<
     rig.event("tls-report.sent", |event| event["domain"] == "old.test").await?;
     let report = unpacked(&bodies[1])?;
     assert_eq!(report, unpacked(&bodies[0])?, "the same report, under the same name");
-    let summary = json!({ "total-successful-session-count": 0, "total-failure-session-count": 1 });
-    assert_eq!(report["policies"][0]["summary"], summary, "{report:#}");
-    let detail = json!({
-        "result-type": "starttls-not-supported",
-        "sending-mta-ip": "127.0.0.1",
-        "receiving-mx-hostname": "mx.old.test",
-        "receiving-ip": "127.0.0.3",
-        "failed-session-count": 1,
-    });
-    assert_eq!(report["policies"][0]["failure-details"], json!([detail]));
+    one_without_starttls(&report);
     assert_eq!(web.requests()[1], "POST /v1/tlsrpt HTTP/1.1");
 
     // The sheet is closed a moment after the last of its reports left.
