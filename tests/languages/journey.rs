@@ -246,6 +246,21 @@ fn what_is_missing_is_named_with_its_command() -> Result<()> {
     Ok(())
 }
 
+/// The helpers play the store and DNS too.
+#[test]
+fn stores_and_dns_are_played_without_a_gateway() -> Result<()> {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
+    let python = ("python3", vec!["-c", include_str!("alone/powers.py")], "python");
+    let javascript = ("node", vec!["--input-type=module", "-e", include_str!("alone/powers.mjs")], "js");
+    for (program, arguments, folder) in [python, javascript] {
+        match Command::new(program).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(sdk.join(folder)).output() {
+            Err(error) => println!("skipped: {program}: {error}"),
+            Ok(output) => ensure!(output.status.success(), "{program}: {}", said(&output)),
+        }
+    }
+    Ok(())
+}
+
 /// The helpers that ask a policy without a gateway, each in its language's own test runner.
 #[test]
 fn policies_are_asked_without_a_gateway() -> Result<()> {

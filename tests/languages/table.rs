@@ -95,7 +95,10 @@ async fn rate(set: &Arc<PolicySet>) -> f64 {
 async fn least_memory(runtime: &Runtime, guest: &Guest) -> usize {
     let (mut enough, mut step) = (128 << 20, 64 << 20);
     while step >= 256 << 10 {
-        if answers(&load(runtime, guest, enough - step, 1)).await {
+        // It may need more than that to be loaded at all.
+        if let Ok(set) = PolicySet::load(runtime, vec![source(guest, enough - step, 1)])
+            && answers(&set).await
+        {
             enough -= step;
         }
         step /= 2;
