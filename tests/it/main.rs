@@ -12,6 +12,7 @@ mod elsewhere;
 mod explaining;
 mod handshakes;
 mod hostile;
+mod lab;
 mod limbo;
 mod login;
 mod manual;

@@ -9,6 +9,7 @@ mod dane;
 mod dovecot;
 mod exim;
 mod inject;
+mod lab;
 mod load;
 mod mail;
 mod matrix;

@@ -247,6 +247,7 @@ fn receivers(world: &World, ports: &[SocketAddr], back: SocketAddr) -> Result<Ve
             relayhost: Some(format!("[{}]:{}", back.ip(), back.port())),
             identity: tls.then(|| world.identity("postfix.test")).transpose()?,
             more: "message_size_limit = 0\nvirtual_mailbox_limit = 0\n",
+            within: None,
         })
     };
     let exim = |index: usize, tls: bool| -> Result<Exim> {

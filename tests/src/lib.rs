@@ -5,4 +5,4 @@ pub mod process;
 mod rig;
 
 pub use process::Process;
-pub use rig::Rig;
+pub use rig::{Rig, cache};

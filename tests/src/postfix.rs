@@ -24,12 +24,15 @@ pub struct Setup<'a> {
     pub identity: Option<(String, String)>,
     /// Further lines of main.cf.
     pub more: &'a str,
+    /// A process whose network and mounts it gets.
+    pub within: Option<u32>,
 }
 
 /// A running Postfix. It is stopped when this value goes.
 pub struct Postfix {
     directory: TempDir,
     address: SocketAddr,
+    within: Option<u32>,
 }
 
 /// Why Postfix cannot be run here; `None` when it can.
@@ -58,7 +61,7 @@ impl Postfix {
         let directory = tempfile::Builder::new().prefix("secmx-postfix").tempdir()?;
         // Postfix' daemons walk through this directory under their own user.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
-        let postfix = Self { directory, address };
+        let postfix = Self { directory, address, within: setup.within };
         postfix.write(setup)?;
         postfix.command("start").context("postfix start")?;
         postfix.wait_until_it_answers()?;
@@ -68,6 +71,11 @@ impl Postfix {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its configuration directory.
+    pub fn configuration(&self) -> PathBuf {
+        self.path("etc")
     }
 
     /// The process of which all others are children.
@@ -186,20 +194,27 @@ impl Postfix {
     }
 
     fn command(&self, verb: &str) -> Result<()> {
-        let output = Command::new("/usr/sbin/postfix")
-            .arg("-c")
-            .arg(self.path("etc"))
-            .arg(verb)
-            .stdin(Stdio::null())
-            .output()
-            .context("cannot run postfix")?;
+        let mut command = match self.within {
+            None => Command::new("/usr/sbin/postfix"),
+            Some(process) => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", &process.to_string(), "-n", "-m", "--", "/usr/sbin/postfix"]);
+                command
+            }
+        };
+        let output = command.arg("-c").arg(self.path("etc")).arg(verb).stdin(Stdio::null()).output().context("cannot run postfix")?;
         ensure!(output.status.success(), "postfix {verb}: {}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
         Ok(())
     }
 
     fn wait_until_it_answers(&self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(self.address).is_err() {
+        let answers = || match self.within {
+            None => TcpStream::connect(self.address).is_ok(),
+            // Not to be reached from here.
+            Some(_) => self.log().contains("daemon started"),
+        };
+        while !answers() {
             ensure!(Instant::now() < end, "postfix does not answer on {}:\n{}", self.address, self.log());
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -212,7 +212,7 @@ impl Rig {
 }
 
 /// Where all tests keep compiled policies: beside what this build made, so that each is compiled once.
-fn cache() -> String {
+pub fn cache() -> String {
     let test = std::env::current_exe().unwrap_or_default();
     test.ancestors().nth(2).unwrap_or(Path::new("")).join("compiled-policies").display().to_string()
 }

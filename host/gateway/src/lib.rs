@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod generation;
 pub mod history;
 pub mod inbound;
+pub mod lab;
 pub mod lens;
 pub mod levels;
 pub mod log;

@@ -171,6 +171,16 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many events there were so far.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The events after the first `seen` ones.
+    pub fn since(&self, seen: usize) -> Vec<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(seen..).unwrap_or_default().to_vec()
+    }
+
     /// The events of one name, such as `message.queued`.
     pub fn named(&self, event: &str) -> Vec<Value> {
         self.events().into_iter().filter(|line| line["event"] == event).collect()

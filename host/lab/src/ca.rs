@@ -1,10 +1,15 @@
 //! A certificate authority that also makes what a real one must not.
 
+mod der;
+mod flaw;
+
+pub use flaw::{FLAWS, Flaw};
+
 use anyhow::{Context, Result};
-use rcgen::string::Ia5String;
+use der::{certificate_parts, contents, elements, flipped, replaced, serial, truncated, wrapped};
+use flaw::{key_for, leaf_params};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
@@ -18,50 +23,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     chain_pem: String,
     key: KeyPair,
-}
-
-/// What is wrong with a certificate, if anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Flaw {
-    /// Nothing.
-    #[default]
-    None,
-    /// Its time ended twelve days ago.
-    Expired,
-    /// Its time begins in twelve days.
-    NotYetValid,
-    /// It vouches for itself.
-    SelfSigned,
-    /// It lacks the purpose of a server (RFC 5280, 4.2.1.12).
-    NotForServers,
-    /// Its authority is one that nobody knows.
-    UnknownRoot,
-    /// The certificate between it and the root is not sent.
-    MissingIntermediate,
-    /// It names nobody, neither as subject nor as alternative name.
-    Nameless,
-    /// It says that it was signed over SHA-1.
-    Sha1,
-    /// It says that it was signed over MD5.
-    Md5,
-    /// An authority that must have none below it has one.
-    PathTooLong,
-    /// Its authority may speak for another domain only.
-    NameConstraint,
-    /// Its first label is a wildcard in part: `f*.…`.
-    PartialWildcard,
-    /// It is for every name below a top level domain.
-    TopLevelWildcard,
-    /// It holds an address where a name belongs.
-    AddressAsName,
-    /// It has a critical extension that nobody knows.
-    UnknownCritical,
-    /// It is of version 1, without extensions.
-    Version1,
-    /// Its serial number is 0.
-    SerialZero,
-    /// It has 10,000 names.
-    ManyNames,
+    staple: Option<Vec<u8>>,
 }
 
 /// An authority with its own root.
@@ -82,7 +44,15 @@ fn authority_params(name: &str) -> Result<CertificateParams> {
 impl Authority {
     /// A new root.
     pub fn new(name: &str) -> Result<Self> {
-        let key = KeyPair::generate()?;
+        Self::of(name, KeyPair::generate()?)
+    }
+
+    /// The root with this key, PEM: whoever trusts an earlier one of the same name and key trusts this one.
+    pub fn with_key(name: &str, key: &str) -> Result<Self> {
+        Self::of(name, KeyPair::from_pem(key).context("no key of an authority")?)
+    }
+
+    fn of(name: &str, key: KeyPair) -> Result<Self> {
         let params = authority_params(name)?;
         let root = params.self_signed(&key)?;
         Ok(Self { root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
@@ -100,6 +70,11 @@ impl Authority {
     /// The root, PEM: what a believer trusts.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
+    }
+
+    /// The root's key, PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The root, DER.
@@ -120,13 +95,24 @@ impl Authority {
 
     /// A certificate for these names with a flaw.
     pub fn issue_with(&self, names: &[&str], flaw: Flaw) -> Result<Identity> {
-        let key = KeyPair::generate()?;
-        let params = leaf_params(names, flaw)?;
+        self.issue_until(names, flaw, None)
+    }
+
+    /// [`Authority::issue_with`], with the time at which it ends, for flaws that say nothing of time.
+    pub fn issue_until(&self, names: &[&str], flaw: Flaw, ends: Option<OffsetDateTime>) -> Result<Identity> {
+        let key = key_for(flaw)?;
+        let params = leaf_params(names, flaw, ends)?;
         let mut chain = match flaw {
             Flaw::SelfSigned => vec![params.self_signed(&key)?.der().clone()],
             Flaw::UnknownRoot => vec![params.signed_by(&key, &Self::new("nobody knows")?.issuer)?.der().clone()],
             Flaw::MissingIntermediate => vec![self.below(&params, &key, |_| {})?.swap_remove(0)],
             Flaw::PathTooLong => self.two_below(&params, &key)?,
+            Flaw::ExpiredIntermediate => self.below(&params, &key, |between| {
+                let day = Duration::days(1);
+                (between.not_before, between.not_after) = (OffsetDateTime::now_utc() - day * 90, OffsetDateTime::now_utc() - day * 12);
+            })?,
+            Flaw::CrossSigned => self.below_two_roots(&params, &key)?,
+            Flaw::LongChain => self.ten_below(&params, &key)?,
             Flaw::NameConstraint => self.below(&params, &key, |between| {
                 between.name_constraints = Some(NameConstraints {
                     permitted_subtrees: vec![GeneralSubtree::DnsName("elsewhere.test".into())],
@@ -140,9 +126,12 @@ impl Authority {
             (Flaw::Sha1, Some(leaf)) => *leaf = replaced(leaf, &ECDSA_SHA256, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05]),
             (Flaw::Md5, Some(leaf)) => *leaf = replaced(leaf, &ECDSA_SHA256, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x04]),
             (Flaw::Version1, Some(leaf)) => *leaf = self.version_1(leaf)?,
+            (Flaw::BitFlipped, Some(leaf)) => *leaf = flipped(leaf),
+            (Flaw::Truncated, Some(leaf)) => *leaf = truncated(leaf),
             _ => {}
         }
-        Ok(Identity { chain_pem: pem(&chain), chain, key })
+        let staple = (flaw == Flaw::JunkStapled).then(|| b"no response".to_vec());
+        Ok(Identity { chain_pem: pem(&chain), chain, key, staple })
     }
 
     /// A good certificate with the root at the end of the chain, as DANE-TA wants it (RFC 7672, 3.1.2).
@@ -156,10 +145,10 @@ impl Authority {
     /// A good certificate that says where the list is that would revoke it (RFC 5280, 4.2.1.13).
     pub fn issue_listed(&self, names: &[&str], url: &str) -> Result<Identity> {
         let key = KeyPair::generate()?;
-        let mut params = leaf_params(names, Flaw::None)?;
+        let mut params = leaf_params(names, Flaw::None, None)?;
         params.crl_distribution_points = vec![rcgen::CrlDistributionPoint { uris: vec![url.to_owned()] }];
         let chain = vec![params.signed_by(&key, &self.issuer)?.der().clone()];
-        Ok(Identity { chain_pem: pem(&chain), chain, key })
+        Ok(Identity { chain_pem: pem(&chain), chain, key, staple: None })
     }
 
     /// A list that revokes these certificates of this authority, fresh for a day from `issued`.
@@ -211,6 +200,30 @@ impl Authority {
         Ok(vec![leaf.der().clone(), lower_certificate.der().clone(), upper_certificate.der().clone()])
     }
 
+    /// Signs below an authority that a root nobody knows certified first, and this one as well.
+    fn below_two_roots(&self, params: &CertificateParams, key: &KeyPair) -> Result<Vec<CertificateDer<'static>>> {
+        let (mut between, between_key) = (authority_params("SecMX lab, known to two roots")?, KeyPair::generate()?);
+        between.use_authority_key_identifier_extension = true;
+        let old = between.signed_by(&between_key, &Self::new("nobody knows any more")?.issuer)?;
+        let ours = between.signed_by(&between_key, &self.issuer)?;
+        let leaf = params.signed_by(key, &Issuer::new(between, between_key))?;
+        Ok(vec![leaf.der().clone(), old.der().clone(), ours.der().clone()])
+    }
+
+    fn ten_below(&self, params: &CertificateParams, key: &KeyPair) -> Result<Vec<CertificateDer<'static>>> {
+        let (mut chain, mut above): (Vec<CertificateDer<'static>>, Option<Issuer<'static, KeyPair>>) = (Vec::new(), None);
+        for depth in 0..10 {
+            let (mut between, between_key) = (authority_params(&format!("SecMX lab, {depth} below the root"))?, KeyPair::generate()?);
+            between.use_authority_key_identifier_extension = true;
+            let certificate = between.signed_by(&between_key, above.as_ref().unwrap_or(&self.issuer))?;
+            chain.insert(0, certificate.der().clone());
+            above = Some(Issuer::new(between, between_key));
+        }
+        let leaf = params.signed_by(key, above.as_ref().unwrap_or(&self.issuer))?;
+        chain.insert(0, leaf.der().clone());
+        Ok(chain)
+    }
+
     /// The certificate without version and extensions, signed again.
     fn version_1(&self, leaf: &[u8]) -> Result<CertificateDer<'static>> {
         use rcgen::SigningKey;
@@ -224,107 +237,8 @@ impl Authority {
     }
 }
 
-fn leaf_params(names: &[&str], flaw: Flaw) -> Result<CertificateParams> {
-    let first = names.first().copied().unwrap_or("nobody");
-    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
-    params.distinguished_name.push(DnType::CommonName, first);
-    params.use_authority_key_identifier_extension = flaw != Flaw::SelfSigned;
-    let dns = |name: &str| Ok::<_, rcgen::Error>(SanType::DnsName(Ia5String::try_from(name)?));
-    match flaw {
-        Flaw::Nameless => {
-            params.subject_alt_names.clear();
-            params.distinguished_name = rcgen::DistinguishedName::new();
-        }
-        Flaw::PartialWildcard => {
-            params.subject_alt_names = vec![dns(&format!("{}*.{}", &first[..1], first.split_once('.').context("a dot")?.1))?]
-        }
-        Flaw::TopLevelWildcard => params.subject_alt_names = vec![dns(&format!("*.{}", first.rsplit('.').next().unwrap_or_default()))?],
-        Flaw::AddressAsName => params.subject_alt_names = vec![dns("127.0.0.1")?, dns(first)?],
-        Flaw::ManyNames => params.subject_alt_names.extend((0..10_000).map(|n| dns(&format!("n{n}.test"))).collect::<Result<Vec<_>, _>>()?),
-        Flaw::UnknownCritical => {
-            let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
-            unknown.set_criticality(true);
-            params.custom_extensions.push(unknown);
-        }
-        Flaw::SerialZero => params.serial_number = Some(SerialNumber::from_slice(&[0])),
-        _ => {}
-    }
-    let (now, day) = (OffsetDateTime::now_utc(), Duration::days(1));
-    (params.not_before, params.not_after) = match flaw {
-        Flaw::Expired => (now - day * 90, now - day * 12),
-        Flaw::NotYetValid => (now + day * 12, now + day * 90),
-        _ => (now - day, now + day * 90),
-    };
-    params.extended_key_usages = match flaw {
-        Flaw::NotForServers => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        _ => vec![ExtendedKeyUsagePurpose::ServerAuth],
-    };
-    Ok(params)
-}
-
 fn pem(chain: &[CertificateDer<'_>]) -> String {
     chain.iter().map(|certificate| ::pem::encode(&::pem::Pem::new("CERTIFICATE", certificate.to_vec()))).collect()
-}
-
-fn replaced(der: &[u8], from: &[u8], to: &[u8]) -> CertificateDer<'static> {
-    let mut der = der.to_vec();
-    while let Some(place) = der.windows(from.len()).position(|window| window == from) {
-        der.splice(place..place + from.len(), to.iter().copied());
-    }
-    der.into()
-}
-
-/// The part that is signed, and the algorithm behind it, each with its header.
-fn certificate_parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let parts = elements(contents(der)?);
-    Some((parts.first()?, parts.get(1)?))
-}
-
-fn serial(der: &[u8]) -> Result<Vec<u8>> {
-    let find = || {
-        let fields = elements(contents(certificate_parts(der)?.0)?);
-        fields.into_iter().find(|field| field.first() == Some(&0x02)).and_then(contents).map(<[u8]>::to_vec)
-    };
-    find().context("a serial number")
-}
-
-/// Length of the header and of what it announces (X.690, 8.1.3).
-fn measure(der: &[u8]) -> Option<(usize, usize)> {
-    let first = usize::from(*der.get(1)?);
-    if first < 0x80 {
-        return Some((2, first));
-    }
-    let octets = der.get(2..2 + (first & 0x7f))?;
-    Some((2 + octets.len(), octets.iter().fold(0, |length, octet| (length << 8) | usize::from(*octet))))
-}
-
-fn contents(der: &[u8]) -> Option<&[u8]> {
-    let (header, length) = measure(der)?;
-    der.get(header..header + length)
-}
-
-fn elements(mut der: &[u8]) -> Vec<&[u8]> {
-    let mut found = Vec::new();
-    while let Some((header, length)) = measure(der)
-        && let Some((element, rest)) = der.split_at_checked(header + length)
-    {
-        found.push(element);
-        der = rest;
-    }
-    found
-}
-
-fn wrapped(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let header = match u8::try_from(length) {
-        Ok(short) if short < 0x80 => vec![tag, short],
-        _ => {
-            let octets = length.to_be_bytes();
-            let significant = octets.get(octets.iter().take_while(|octet| **octet == 0).count()..).unwrap_or_default();
-            [&[tag, 0x80 | u8::try_from(significant.len()).unwrap_or_default()], significant].concat()
-        }
-    };
-    [header.as_slice(), content].concat()
 }
 
 impl Identity {
@@ -347,6 +261,11 @@ impl Identity {
     /// The chain, PEM.
     pub fn chain_pem(&self) -> &str {
         &self.chain_pem
+    }
+
+    /// What is stapled to it in place of an OCSP response (RFC 6066, 8).
+    pub fn staple(&self) -> Option<Vec<u8>> {
+        self.staple.clone()
     }
 
     /// The key, PEM.

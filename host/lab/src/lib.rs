@@ -4,8 +4,11 @@
 //! test the behaviour of vendor products" (section 2). It knows nothing of the gateway it plays against.
 
 pub mod ca;
+pub mod cases;
 pub mod client;
 pub mod dns;
+pub mod ground;
+pub mod knock;
 pub mod peer;
 pub mod web;
 pub mod world;

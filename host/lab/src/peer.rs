@@ -1,7 +1,8 @@
 //! An SMTP server that behaves as it is told, well or badly, and remembers everything.
 
-use crate::ca::Identity;
+use crate::ca::{Authority, Identity};
 use anyhow::Result;
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{HandshakeKind, ServerConfig};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +32,22 @@ pub enum StartTls {
     Stalls,
     /// Answers 220 with these octets behind it in the clear, then does the handshake.
     Injects(Vec<u8>),
+    /// Answers 220, hears the client's first octets, answers these and closes.
+    Answers(Vec<u8>),
+}
+
+/// How a peer does TLS, where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Manner {
+    /// As usual: TLS 1.2 and 1.3, no certificate asked for.
+    #[default]
+    Usual,
+    /// TLS 1.2 only.
+    Only12,
+    /// Asks for a certificate and does without one.
+    AsksForCertificate,
+    /// Demands a certificate of an authority that nobody knows.
+    DemandsCertificate,
 }
 
 /// How a peer behaves.
@@ -49,6 +66,14 @@ pub struct Behaviour {
     pub replies: Vec<(String, String)>,
     /// Messages it takes on one connection before it hangs up without a word.
     pub messages_max: Option<usize>,
+    /// How it does TLS.
+    pub manner: Manner,
+    /// What it offers in EHLO besides STARTTLS, in place of PIPELINING, 8BITMIME and SMTPUTF8.
+    pub extensions: Option<Vec<&'static str>>,
+    /// Time between two octets of what it says.
+    pub pace: Option<Duration>,
+    /// Ends connections without the close_notify of TLS (RFC 8446, 6.1).
+    pub abrupt: bool,
 }
 
 /// One connection, as the peer saw it.
@@ -100,7 +125,7 @@ impl Peer {
 
     /// A peer at this address.
     pub async fn start_at(address: SocketAddr, behaviour: Behaviour, identity: &Identity) -> Result<Self> {
-        let acceptor = acceptor(identity)?;
+        let acceptor = acceptor(identity, behaviour.manner)?;
         let listener = TcpListener::bind(address).await?;
         let (address, memory) = (listener.local_addr()?, Arc::new(Memory::default()));
         let kept = Arc::clone(&memory);
@@ -145,12 +170,26 @@ impl Peer {
 }
 
 /// Shows a certificate whatever it is worth: nothing of it is checked here.
-pub(crate) fn acceptor(identity: &Identity) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor(identity: &Identity, manner: Manner) -> Result<TlsAcceptor> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&identity.key())?;
-    let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain(), key));
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_cert_resolver(Arc::new(shown)))))
+    let mut certified = CertifiedKey::new(identity.chain(), key);
+    certified.ocsp = identity.staple();
+    let shown = Arc::new(SingleCertAndKey::from(certified));
+    let versions = if manner == Manner::Only12 { &[&rustls::version::TLS12][..] } else { rustls::DEFAULT_VERSIONS };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = match manner {
+        Manner::Usual | Manner::Only12 => builder.with_no_client_auth(),
+        Manner::AsksForCertificate | Manner::DemandsCertificate => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(Authority::new("whoever may call")?.root().clone())?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let lenient = manner == Manner::AsksForCertificate;
+            let verifier = if lenient { verifier.allow_unauthenticated() } else { verifier };
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+    };
+    Ok(TlsAcceptor::from(Arc::new(builder.with_cert_resolver(shown))))
 }
 
 impl Drop for Peer {
@@ -193,7 +232,7 @@ impl Host {
             stream.write_all(line.as_bytes()).await.ok()?;
             return stream.shutdown().await.ok();
         }
-        stream.write_all(b"220 peer.test ESMTP\r\n").await.ok()?;
+        self.say(&mut stream, b"220 peer.test ESMTP\r\n").await?;
         match self.converse(&mut stream, number, false).await? {
             End::Over => Some(()),
             End::StartTls => self.start_tls(stream, number).await,
@@ -206,8 +245,14 @@ impl Host {
             _ => ("220 go ahead\r\n", Vec::new()),
         };
         stream.write_all(&[reply.as_bytes(), &behind].concat()).await.ok()?;
-        match self.behaviour.starttls {
+        match &self.behaviour.starttls {
             StartTls::Closes => stream.shutdown().await.ok(),
+            StartTls::Answers(octets) => {
+                let mut buffer = [0; 4096];
+                stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+                stream.write_all(octets).await.ok()?;
+                stream.shutdown().await.ok()
+            }
             StartTls::Stalls | StartTls::Garbage(_) => self.listen_to(stream, number).await,
             _ => self.secured(stream, number, false).await,
         }
@@ -237,7 +282,18 @@ impl Host {
             stream.write_all(b"220 peer.test ESMTP\r\n").await.ok()?;
         }
         self.converse(&mut stream, number, true).await?;
-        stream.shutdown().await.ok()
+        if self.behaviour.abrupt { Some(()) } else { stream.shutdown().await.ok() }
+    }
+
+    /// Says it at the peer's pace.
+    async fn say<S: AsyncWrite + Unpin>(&self, stream: &mut S, octets: &[u8]) -> Option<()> {
+        let Some(pace) = self.behaviour.pace else { return stream.write_all(octets).await.ok() };
+        for octet in octets {
+            stream.write_all(&[*octet]).await.ok()?;
+            stream.flush().await.ok()?;
+            tokio::time::sleep(pace).await;
+        }
+        Some(())
     }
 
     fn note(&self, number: usize, tls: bool, octets: &[u8]) {
@@ -262,7 +318,7 @@ impl Host {
             }
             let text = String::from_utf8_lossy(&line).into_owned();
             let reply = self.reply(&text, tls);
-            stream.write_all(reply.as_bytes()).await.ok()?;
+            self.say(stream, reply.as_bytes()).await?;
             let (verb, accepted) = (text.get(..4).unwrap_or(".").to_ascii_uppercase(), reply.starts_with(['2', '3']));
             match verb.as_str() {
                 "MAIL" if accepted => taken = Taken { reverse_path: bracketed(&text), forward_paths: Vec::new(), content: Vec::new(), tls },
@@ -311,7 +367,9 @@ impl Host {
         match verb {
             "EHLO" => {
                 let starttls = if tls || self.behaviour.starttls == StartTls::Absent { "" } else { "250-STARTTLS\r\n" };
-                format!("250-peer.test\r\n{starttls}250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                let offered = self.behaviour.extensions.as_deref().unwrap_or(&["PIPELINING", "8BITMIME", "SMTPUTF8"]);
+                let offered: String = offered.iter().map(|name| format!("250-{name}\r\n")).collect();
+                format!("250-peer.test\r\n{starttls}{offered}250 HELP\r\n")
             }
             "STAR" => match &self.behaviour.starttls {
                 StartTls::Refused(line) => line.clone(),

@@ -1,7 +1,7 @@
 //! A web server that answers every request with the octets it was given, over TLS or in the clear.
 
 use crate::ca::Identity;
-use crate::peer::acceptor;
+use crate::peer::{Manner, acceptor};
 use anyhow::Result;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ struct State {
 impl Web {
     /// A server at this address; over TLS when there is an identity to show.
     pub async fn start_at(address: SocketAddr, identity: Option<&Identity>) -> Result<Self> {
-        let acceptor = identity.map(acceptor).transpose()?;
+        let acceptor = identity.map(|identity| acceptor(identity, Manner::Usual)).transpose()?;
         let listener = TcpListener::bind(address).await?;
         let (address, state) = (listener.local_addr()?, Arc::new(Mutex::new(State::default())));
         let kept = Arc::clone(&state);

@@ -102,7 +102,9 @@ impl Cause {
     pub fn status(&self, returned: bool) -> EnhancedStatus {
         let class = if returned { 5 } else { 4 };
         let (subject, detail) = match self {
-            Self::NoExchanger | Self::DnsUnknown(_) => (4, 4),
+            Self::NoExchanger => (4, 4),
+            // RFC 3463, 3.5: X.4.3, "inability to connect to an Internet DNS server is one example of the directory server failure error".
+            Self::DnsUnknown(_) => (4, 3),
             Self::NullMx => (1, 10),
             Self::LoopsToUs => (4, 6),
             Self::DnsBogus(_) | Self::TlsFailed(_) | Self::TlsRefused(_) | Self::BelowRequirement(_) => (7, 5),

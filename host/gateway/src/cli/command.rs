@@ -1,6 +1,7 @@
 //! The commands and their help.
 
 use super::certs::CertsCommand;
+use super::lab::LabCommand;
 use super::policy::PolicyCommand;
 use super::quarantine::QuarantineCommand;
 use super::queue::QueueCommand;
@@ -33,6 +34,7 @@ Mail     explain   what happened to this message, and why?
 Policy   policy    new build test run inspect: write policies of your own; list reload decisions
 
 Trust    certs     show check tlsa rotate: our own certificates
+         lab       serve run cert list: broken certificates, servers and DNS to test with
          dns       records check: what our domains ought to publish
          tlsrpt    show: what other domains are told of TLS with their hosts
 
@@ -110,6 +112,12 @@ pub(super) enum Command {
     Certs {
         #[command(subcommand)]
         what: CertsCommand,
+    },
+    /// Play broken certificates, servers and DNS, for this gateway and for anybody else's mail server
+    #[command(after_help = super::lab::HELP)]
+    Lab {
+        #[command(subcommand)]
+        what: LabCommand,
     },
     /// Say what a running gateway is and how it stands
     #[command(after_help = status::HELP)]

@@ -9,6 +9,7 @@ mod dns;
 mod drain;
 mod exit;
 mod explain;
+mod lab;
 mod look;
 mod policy;
 mod probe;
@@ -57,6 +58,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Probe(options) => probe::run(&options),
         Command::Route(options) => route::run(&options),
         Command::Certs { what } => certs::obey(what),
+        Command::Lab { what } => lab::obey(what),
         Command::Dns { what } => dns::obey(what),
         Command::Status(asking) => status::run(&asking),
         Command::Reload(asking) => reload::run(&asking, "/reload"),

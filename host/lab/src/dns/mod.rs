@@ -4,7 +4,7 @@
 mod denial;
 mod zones;
 
-pub use zones::{Denial, Fault};
+pub use zones::{Denial, Fault, new_key};
 
 use anyhow::Result;
 use denial::Contents;
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
-use zones::Zones;
+use zones::{Standing, Zones};
 
 /// Seconds that an answer may be kept, unless a test says otherwise.
 const TTL: u32 = 60;
@@ -61,19 +61,42 @@ impl Dns {
     pub async fn start() -> Result<Self> {
         // UDP and TCP at one port: where TCP is free UDP may not be, so a few are tried.
         for _ in 0..20 {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let address = tcp.local_addr()?;
-            let Ok(udp) = UdpSocket::bind(address).await else { continue };
-            let zone = Arc::new(Zone {
-                answers: Mutex::default(),
-                asked: Mutex::default(),
-                zones: Mutex::new(Zones::new()?),
-                twists: Mutex::default(),
-            });
-            let tasks = vec![tokio::spawn(serve_udp(udp, Arc::clone(&zone))), tokio::spawn(serve_tcp(tcp, Arc::clone(&zone)))];
-            return Ok(Self { address, zone, tasks });
+            if let Ok(dns) = Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await {
+                return Ok(dns);
+            }
         }
         anyhow::bail!("no port is free for both UDP and TCP")
+    }
+
+    /// A server at this address.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
+        Self::start_with(address, None).await
+    }
+
+    /// A server at this address whose root is signed with this key (PKCS #8), or a new one.
+    pub async fn start_with(address: SocketAddr, root: Option<&[u8]>) -> Result<Self> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        let udp = UdpSocket::bind(address).await?;
+        let zone = Arc::new(Zone {
+            answers: Mutex::default(),
+            asked: Mutex::default(),
+            zones: Mutex::new(Zones::new(root)?),
+            twists: Mutex::default(),
+        });
+        let tasks = vec![tokio::spawn(serve_udp(udp, Arc::clone(&zone), false)), tokio::spawn(serve_tcp(tcp, Arc::clone(&zone), false))];
+        Ok(Self { address, zone, tasks })
+    }
+
+    /// Answers at this address too, as a resolver that validates: with the AD bit where everything is signed, and SERVFAIL for what is
+    /// bogus (RFC 4035, 3.2). Gives the address.
+    pub async fn validate_at(&mut self, address: SocketAddr) -> Result<SocketAddr> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        let udp = UdpSocket::bind(address).await?;
+        self.tasks.push(tokio::spawn(serve_udp(udp, Arc::clone(&self.zone), true)));
+        self.tasks.push(tokio::spawn(serve_tcp(tcp, Arc::clone(&self.zone), true)));
+        Ok(address)
     }
 
     /// Where it listens.
@@ -103,6 +126,11 @@ impl Dns {
         let mut zones = self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner);
         zones.know(&fqdn(zone));
         zones.sign(&zones::zone_name(zone), denial)
+    }
+
+    /// Makes a zone begin here that is not signed, whatever the zone above it is.
+    pub fn delegate(&self, zone: &str) {
+        self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner).delegate(&zones::zone_name(zone));
     }
 
     /// Makes the signatures of a zone wrong, or right again.
@@ -160,6 +188,26 @@ impl Dns {
         self.set(name, RecordType::CNAME, Answer::Records(vec![RData::CNAME(CNAME(fqdn(target)))]));
     }
 
+    /// Puts what stands at a name to another one, and an alias in its place.
+    pub fn rename(&self, name: &str, target: &str) {
+        {
+            let mut answers = self.zone.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            let moved: Vec<_> = answers.extract_if(|(known, _), _| *known == fqdn(name)).collect();
+            answers.extend(moved.into_iter().map(|((_, kind), answer)| ((fqdn(target), kind), answer)));
+        }
+        self.alias(name, target);
+    }
+
+    /// Makes the records that stand at a name too long for UDP (D-9).
+    pub fn truncate(&self, name: &str, kind: RecordType) {
+        let mut answers = self.zone.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, answer)) = answers.get_mut(&(fqdn(name), kind))
+            && let Answer::Records(data) = answer
+        {
+            *answer = Answer::Truncated(std::mem::take(data));
+        }
+    }
+
     /// Every question so far: name, kind, and whether it came over TCP.
     pub fn asked(&self) -> Vec<(String, RecordType, bool)> {
         self.zone.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -178,28 +226,28 @@ fn fqdn(name: &str) -> Name {
     name
 }
 
-async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>) {
+async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>, validates: bool) {
     let mut buffer = [0; 4096];
     while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
-        if let Some(reply) = zone.reply(buffer.get(..length).unwrap_or_default(), false) {
+        if let Some(reply) = zone.reply(buffer.get(..length).unwrap_or_default(), false, validates) {
             let _ = socket.send_to(&reply, client).await;
         }
     }
 }
 
-async fn serve_tcp(listener: TcpListener, zone: Arc<Zone>) {
+async fn serve_tcp(listener: TcpListener, zone: Arc<Zone>, validates: bool) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(converse(stream, Arc::clone(&zone)));
+        tokio::spawn(converse(stream, Arc::clone(&zone), validates));
     }
 }
 
 /// RFC 1035, 4.2.2: "The message is prefixed with a two byte length field".
-async fn converse(mut stream: TcpStream, zone: Arc<Zone>) -> Option<()> {
+async fn converse(mut stream: TcpStream, zone: Arc<Zone>, validates: bool) -> Option<()> {
     loop {
         let length = stream.read_u16().await.ok()?;
         let mut query = vec![0; length.into()];
         stream.read_exact(&mut query).await.ok()?;
-        let reply = zone.reply(&query, true)?;
+        let reply = zone.reply(&query, true, validates)?;
         stream.write_u16(u16::try_from(reply.len()).ok()?).await.ok()?;
         stream.write_all(&reply).await.ok()?;
     }
@@ -216,7 +264,7 @@ enum Filled {
 }
 
 impl Zone {
-    fn reply(&self, octets: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+    fn reply(&self, octets: &[u8], over_tcp: bool, validates: bool) -> Option<Vec<u8>> {
         let query = Message::from_vec(octets).ok()?;
         let question = query.queries.first()?.clone();
         let (name, kind) = (question.name().to_lowercase(), question.query_type());
@@ -233,14 +281,19 @@ impl Zone {
             Filled::Answer => None,
             Filled::Denial(zone) => Some(zone),
         };
-        if signing {
+        if signing || validates {
             self.sign(&mut reply, denier.as_ref());
+        }
+        if signing {
             let mut edns = Edns::new();
             edns.set_dnssec_ok(true);
             reply.set_edns(edns);
         }
-        let twist = self.twists.lock().unwrap_or_else(PoisonError::into_inner).get(&(name, kind)).cloned();
+        let twist = self.twists.lock().unwrap_or_else(PoisonError::into_inner).get(&(name.clone(), kind)).cloned();
         twist.into_iter().for_each(|twist| twist(&mut reply));
+        if validates {
+            self.validate(&mut reply, &name, kind, signing);
+        }
         let octets = reply.to_vec().ok()?;
         if over_tcp || octets.len() <= query.max_payload().into() {
             return Some(octets);
@@ -249,6 +302,31 @@ impl Zone {
         short.metadata.truncation = true;
         short.add_query(question);
         short.to_vec().ok()
+    }
+
+    /// What a resolver that validates makes of the reply, by what is known of the zone. Signatures go to whoever asked for them.
+    fn validate(&self, reply: &mut Message, name: &Name, kind: RecordType, signing: bool) {
+        let standing = {
+            let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+            zones.standing(&zones.zone_of(name, kind))
+        };
+        let is_signature = |record: &Record| record.record_type() == RecordType::RRSIG;
+        let bare = !reply.answers.is_empty() && !reply.answers.iter().any(is_signature);
+        reply.metadata.authoritative = false;
+        match standing {
+            Standing::Insecure => {}
+            Standing::Secure if !bare => reply.metadata.authentic_data = true,
+            Standing::Secure | Standing::Bogus => {
+                reply.metadata.response_code = ResponseCode::ServFail;
+                reply.answers.clear();
+                reply.authorities.clear();
+            }
+        }
+        if !signing {
+            let proof = |record: &Record| matches!(record.record_type(), RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
+            reply.answers.retain(|record| !proof(record));
+            reply.authorities.retain(|record| !proof(record));
+        }
     }
 
     /// Puts the answer in. `None` for silence.

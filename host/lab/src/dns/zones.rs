@@ -7,7 +7,8 @@ use hickory_proto::dnssec::crypto::EcdsaSigningKey;
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, RRSIG};
 use hickory_proto::dnssec::{Algorithm, DigestType, DnssecSigner, SigningKey};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordSet, RecordType};
-use std::collections::HashMap;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -66,29 +67,73 @@ struct Key {
 
 impl Key {
     fn new(zone: &Name) -> Result<Self> {
-        let pkcs8 = EcdsaSigningKey::generate_pkcs8(Algorithm::ECDSAP256SHA256)?;
-        let key = EcdsaSigningKey::from_pkcs8(&pkcs8, Algorithm::ECDSAP256SHA256)?;
+        Self::of(zone, &new_key()?)
+    }
+
+    fn of(zone: &Name, pkcs8: &[u8]) -> Result<Self> {
+        let key = EcdsaSigningKey::from_pkcs8(&PrivatePkcs8KeyDer::from(pkcs8.to_vec()), Algorithm::ECDSAP256SHA256)?;
         let dnskey = DNSKEY::from_key(&key.to_public_key()?);
         Ok(Self { signer: DnssecSigner::new(dnskey.clone(), Box::new(key), zone.clone(), DAY), dnskey })
     }
 }
 
+/// A key for a zone, PKCS #8.
+pub fn new_key() -> Result<Vec<u8>> {
+    Ok(EcdsaSigningKey::generate_pkcs8(Algorithm::ECDSAP256SHA256)?.secret_pkcs8_der().to_vec())
+}
+
+/// What a resolver that validates makes of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Secure,
+    Insecure,
+    Bogus,
+}
+
 /// Every zone that is signed, by name.
 pub(super) struct Zones {
     signed: HashMap<Name, Signed>,
+    unsigned: HashSet<Name>,
 }
 
 impl Zones {
-    pub(super) fn new() -> Result<Self> {
-        let mut zones = Self { signed: HashMap::new() };
+    /// A root that is signed with this key, or a new one.
+    pub(super) fn new(root: Option<&[u8]>) -> Result<Self> {
+        let mut zones = Self { signed: HashMap::new(), unsigned: HashSet::new() };
         zones.sign(&Name::root(), Denial::Nsec)?;
+        if let (Some(root), Some(signed)) = (root, zones.signed.get_mut(&Name::root())) {
+            signed.key = Key::of(&Name::root(), root)?;
+        }
         Ok(zones)
+    }
+
+    /// How answers of that zone stand: it and every zone above it is signed, and without a fault.
+    pub(super) fn standing(&self, zone: &Name) -> Standing {
+        let (mut at, mut standing) = (zone.clone(), Standing::Secure);
+        loop {
+            if self.begins_at(&at) {
+                match self.signed.get(&at).map(|signed| signed.fault) {
+                    Some(Fault::None) => {}
+                    None | Some(Fault::UnknownAlgorithm) => standing = Standing::Insecure,
+                    Some(_) if standing == Standing::Secure => standing = Standing::Bogus,
+                    Some(_) => {}
+                }
+            }
+            if at.is_root() {
+                return standing;
+            }
+            at = at.base_name();
+        }
     }
 
     pub(super) fn sign(&mut self, zone: &Name, denial: Denial) -> Result<()> {
         let signed = Signed { key: Key::new(zone)?, stranger: Key::new(zone)?, fault: Fault::None, denial };
         self.signed.insert(zone.clone(), signed);
         Ok(())
+    }
+
+    pub(super) fn delegate(&mut self, zone: &Name) {
+        self.unsigned.insert(zone.clone());
     }
 
     /// Makes the top level domain of a name known.
@@ -112,7 +157,7 @@ impl Zones {
 
     /// Whether a zone begins at that name.
     pub(super) fn begins_at(&self, name: &Name) -> bool {
-        name.num_labels() <= 2 || self.signed.contains_key(name)
+        name.num_labels() <= 2 || self.signed.contains_key(name) || self.unsigned.contains(name)
     }
 
     /// The zone that answers for `kind` at that name: a DS lies in the parent (RFC 4035, 3.1.4.1).
