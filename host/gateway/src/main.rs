@@ -3,10 +3,6 @@
 use secmx::cli::{self, Exit};
 use std::process::ExitCode;
 
-/// Gives memory back soon after a large message; the system's keeps twice as much of it (S10).
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == secmx_policy::COMPILE) {

@@ -14,6 +14,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Pers
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A spool over [`LocalTables`].
 pub type LocalSpool = Engine<LocalTables>;
@@ -39,9 +40,13 @@ const MIB: u64 = 1024 * 1024;
 const JOURNAL_OCTETS_MAX: u64 = 128 * MIB;
 /// Octets of blocks that were read and may be read again.
 const CACHE_OCTETS: u64 = 32 * MIB;
-/// Octets of records that are sorted in memory before they are written out: of each table, up to five times as much while the disk is
-/// slower than the mail (S10).
+/// Octets of records that are sorted in memory before they are written out, for each table.
 const MEMTABLE_OCTETS: u64 = 16 * MIB;
+/// As many times that of bodies wait to be written out; while there are more the next commit waits, so that memory does not fill with what
+/// the disk is too slow for (S10).
+const SEALED_MAX: usize = 1;
+/// How long a commit waits at most: the database slows down by itself then.
+const SEALED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Records on disk.
 pub struct LocalTables {
@@ -79,6 +84,13 @@ impl LocalTables {
         Ok(Self { directory: directory.to_owned(), reclaimer, database, keyspaces, _lock: lock })
     }
 
+    fn wait_for_memory(&self) {
+        let end = Instant::now() + SEALED_PATIENCE;
+        while self.keyspace(Table::Chunks).sealed_memtable_count() > SEALED_MAX && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn keyspace(&self, table: Table) -> &Keyspace {
         &self.keyspaces[table as usize]
     }
@@ -114,6 +126,7 @@ impl Tables for LocalTables {
             Survives::Process => PersistMode::Buffer,
             Survives::Machine => PersistMode::SyncData,
         };
+        self.wait_for_memory();
         let mut writes = self.database.batch().durability(Some(mode));
         for Write { table, key, value } in batch {
             match value {
