@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 const TARGET: &str = "wasm32-wasip2";
-const POLICIES: [&str; 9] = ["bes", "ber", "sos", "sor", "attachments", "classification", "disclaimer", "no-secrets", "opaque-content"];
+const POLICIES: [&str; 11] =
+    ["bes", "ber", "sos", "sor", "attachments", "classification", "disclaimer", "dmarc", "journal", "no-secrets", "opaque-content"];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -53,6 +53,7 @@ fn message() -> MessageFacts {
         parameters: Vec::new(),
         recipient_parameters: Vec::new(),
         octets: Arc::new(Bytes::from_static(b"From: ana@agency.test\r\nSubject: minutes\r\n\r\nSee you at ten.\r\n")),
+        authenticity: None,
         tags: BTreeMap::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
+mod authentication;
 mod authors;
 mod bad_inputs;
 mod bad_peers;
@@ -8,10 +9,12 @@ mod certificates;
 mod content;
 mod decisions;
 mod diagnosing;
+mod dkim;
 mod elsewhere;
 mod explaining;
 mod handshakes;
 mod hostile;
+mod journal;
 mod lab;
 mod limbo;
 mod login;

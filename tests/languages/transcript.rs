@@ -179,6 +179,7 @@ fn message(case: &Case) -> MessageFacts {
         parameters: vec![size()],
         recipient_parameters: vec![vec![Parameter { keyword: "NOTIFY".into(), value: Some("NEVER".into()) }]],
         octets: Arc::new(Bytes::from(text)),
+        authenticity: None,
         tags: BTreeMap::new(),
     }
 }

@@ -3,6 +3,7 @@
 //! `cargo test -p secmx-tests --test peers -- --nocapture --test-threads=1`. Needs root and the packages `postfix` and `swaks`; where
 //! something is missing a test says `skipped: why`.
 
+mod authentication;
 mod clients;
 mod crash;
 mod dane;

@@ -4,5 +4,5 @@ pub mod postfix;
 pub mod process;
 mod rig;
 
-pub use process::Process;
+pub use process::{Process, binary};
 pub use rig::{Rig, cache};

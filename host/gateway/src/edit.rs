@@ -77,6 +77,20 @@ pub(crate) fn behind_trace(message: &Bytes) -> (Bytes, Bytes) {
     (message.slice(..trace), message.slice(trace..))
 }
 
+/// Where the fields of that name stand in a message, with their folded lines and line ends.
+pub(crate) fn places(message: &[u8], name: &str) -> Vec<Range<usize>> {
+    let mut next = 0;
+    let mut found = Vec::new();
+    for field in split_fields(&message[..header_end(message)]) {
+        let place = next..next + field.len();
+        next = place.end;
+        if is_named(&field, name) {
+            found.push(place);
+        }
+    }
+    found
+}
+
 /// Where the header section ends: before its empty line, or at the end.
 fn header_end(message: &[u8]) -> usize {
     if message.starts_with(b"\r\n") {

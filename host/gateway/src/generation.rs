@@ -2,8 +2,11 @@
 //!
 //! A reload builds a new generation aside and moves a pointer; whoever holds the old one finishes with it.
 
+use crate::authentication::Authenticator;
 use crate::config::Config;
+use crate::dkim::Signers;
 use crate::dns::Dns;
+use crate::journal::Journals;
 use crate::lens;
 use crate::logins::Logins;
 use crate::powers::Asked;
@@ -29,6 +32,12 @@ pub struct Generation {
     pub client_tls: ClientTls,
     /// The resolver.
     pub dns: Dns,
+    /// Who finds out who wrote mail from outside.
+    pub(crate) authenticator: Authenticator,
+    /// Who signs mail that leaves.
+    pub(crate) signers: Signers,
+    /// Where copies of messages are kept.
+    pub(crate) journals: Journals,
     /// Who may authenticate.
     pub users: Option<Arc<Users>>,
     /// Who is there to be written to; everybody when it is not known.
@@ -55,6 +64,9 @@ impl Generation {
             certificates: identities.iter().map(Identity::sha256).collect(),
             server_tls: ServerTls::new(identities)?,
             client_tls: ClientTls::new(&config.tls, &config.send.rules, Arc::clone(revocations))?,
+            signers: Signers::load(&config)?,
+            journals: Journals::new(&config),
+            authenticator: Authenticator::new(&config)?,
             dns,
             users: users(&config)?,
             recipients: recipients(&config)?,
@@ -70,6 +82,7 @@ impl Generation {
             users(config).map(drop),
             recipients(config).map(drop),
             Logins::load(config).map(drop),
+            Signers::load(config).map(drop),
             ClientTls::new(&config.tls, &config.send.rules, Arc::default()).map(drop),
             Dns::new(&config.dns).map(drop),
             lens::of(config).map(drop),

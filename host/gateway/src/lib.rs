@@ -3,6 +3,7 @@
 //! It drives the decisions of `secmx-core` and the policies of `secmx-policy` with real sockets, TLS, DNS, clocks and disks. The
 //! rooms `inbound` and `outbound` share nothing but the spool (invariant 8).
 
+mod authentication;
 pub mod certs;
 pub mod cli;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod control;
 pub mod decisions;
 pub mod dev;
 pub mod diagnosis;
+mod dkim;
 pub mod dns;
 mod edit;
 mod fetch;
@@ -18,6 +20,7 @@ pub mod gateway;
 pub mod generation;
 pub mod history;
 pub mod inbound;
+mod journal;
 pub mod lab;
 pub mod lens;
 pub mod levels;

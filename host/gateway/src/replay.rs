@@ -53,6 +53,7 @@ impl Kept {
             listener: Some(session.listener.clone()),
             user: session.authenticated_as.clone(),
             tls: protection(&session.channel),
+            authentication: Some(session.authentication_results.clone()).filter(|results| !results.is_empty()),
             role: None,
         };
         let lookups = minutes.said().iter().flat_map(|said| &said.cost.lookups);

@@ -122,7 +122,8 @@ fn files(config: &Config) -> Vec<PathBuf> {
         Component::Shipped(_) => None,
     });
     let signatures = config.policies.keys.iter().chain([&config.policies.lock]).cloned();
-    components.chain(signatures).collect()
+    let signers = config.dkim.keys.iter().map(|key| key.key.clone());
+    components.chain(signatures).chain(signers).collect()
 }
 
 fn digest(path: &Path) -> io::Result<[u8; 32]> {

@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
     world: "secmx:policy/policy",
     imports: {
         "secmx:policy/dns.query": async | trappable,
+        "secmx:policy/session.[method]session.authentication-result": async | trappable,
         "secmx:policy/message.[method]message.fields": async | trappable,
         "secmx:policy/message.[method]message.text": async | trappable,
         "secmx:policy/message.[method]message.parts": async | trappable,

@@ -9,10 +9,12 @@ pub const BUILTINS: [(&str, &[u8]); 4] = [
 ];
 
 /// Name and component of every content policy; the configuration uses them as `builtin:NAME`.
-pub const SHIPPED: [(&str, &[u8]); 5] = [
+pub const SHIPPED: [(&str, &[u8]); 7] = [
     ("attachments", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_attachments.wasm"))),
     ("classification", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_classification.wasm"))),
     ("disclaimer", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_disclaimer.wasm"))),
+    ("dmarc", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_dmarc.wasm"))),
+    ("journal", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_journal.wasm"))),
     ("no-secrets", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_no_secrets.wasm"))),
     ("opaque-content", include_bytes!(concat!(env!("SECMX_POLICIES"), "/secmx_opaque_content.wasm"))),
 ];

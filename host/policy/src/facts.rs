@@ -6,7 +6,9 @@ use secmx_core::channel::{Channel, Level};
 use secmx_core::mail::{Envelope, Mailbox, Parameter, ReversePath};
 use secmx_core::role::SenderRole;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ pub struct SessionFacts {
     pub channel: Channel,
     /// Identity that AUTH or a client certificate proved.
     pub authenticated_as: Option<String>,
-    /// Method, such as `spf`, to result, such as `pass`.
+    /// Method, such as `spf`, to result, such as `pass`: what is known before anything is found out about the message.
     pub authentication_results: BTreeMap<String, String>,
     /// Tags from questions before.
     pub tags: Tags,
@@ -68,6 +70,13 @@ impl Octets for Bytes {
     }
 }
 
+/// What is found out about who wrote a message, when somebody asks: it costs look-ups.
+pub trait Authenticity: Send + Sync + std::fmt::Debug {
+    /// Result of a method, as in [`SessionFacts::authentication_results`]; `None` for a method that nothing is known of. Finds out once, the
+    /// first time, within a bound of its own; what cannot be told by then is `temperror`.
+    fn result<'a>(&'a self, method: &'a str) -> Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
+}
+
 /// A complete message that waits for its reply.
 #[derive(Debug, Clone)]
 pub struct MessageFacts {
@@ -81,6 +90,8 @@ pub struct MessageFacts {
     pub recipient_parameters: Vec<Vec<Parameter>>,
     /// The message as it was received.
     pub octets: Arc<dyn Octets>,
+    /// Who wrote it; `None` where that is not found out, as for mail from inside.
+    pub authenticity: Option<Arc<dyn Authenticity>>,
     /// Tags from questions before.
     pub tags: Tags,
 }

@@ -43,7 +43,7 @@ pub use chain::{Greeting, Hearing, Inspection, Routing};
 pub use compile::{COMPILE, CompileLimits, Workshop, compile_child, this_program};
 pub use effects::Tags;
 pub use escrow::{Escrow, EscrowError};
-pub use facts::{Answer, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};
+pub use facts::{Answer, Authenticity, DestinationFacts, ExchangerFacts, MessageFacts, Octets, SessionFacts, Source};
 pub use fault::{Fault, LoadError};
 pub use lens::Lens;
 pub use minutes::{Cost, Minutes, Said};

@@ -71,6 +71,7 @@ fn message() -> MessageFacts {
         parameters: Vec::new(),
         recipient_parameters: Vec::new(),
         octets: Arc::new(Bytes::from_static(MESSAGE)),
+        authenticity: None,
         tags: BTreeMap::new(),
     }
 }

@@ -346,6 +346,18 @@ pub enum Event<'a> {
         /// Reason code.
         code: &'a str,
     },
+    /// A copy of a message is kept in a journal.
+    #[serde(rename = "message.journalled")]
+    Journalled {
+        /// Queue id.
+        queue: String,
+        /// Name of the journal.
+        journal: &'a str,
+        /// Place of the record in the journal's chain.
+        number: u64,
+        /// SHA-256 of the record, hexadecimal: a witness for the whole chain up to it.
+        sha256: &'a str,
+    },
     /// A message was taken and dropped because a policy said so.
     #[serde(rename = "message.discarded")]
     Discarded {

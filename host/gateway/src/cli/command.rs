@@ -1,6 +1,8 @@
 //! The commands and their help.
 
 use super::certs::CertsCommand;
+use super::dkim::DkimCommand;
+use super::journal::JournalCommand;
 use super::lab::LabCommand;
 use super::policy::PolicyCommand;
 use super::quarantine::QuarantineCommand;
@@ -30,6 +32,7 @@ Running  status    what it is and how it stands
 Mail     explain   what happened to this message, and why?
          queue     list show hold release retry bounce delete suspend resume top
          quarantine   list show release delete: what policies keep for a person
+         journal   keygen list show verify decrypt: copies of messages
 
 Policy   policy    new build test run inspect: write policies of your own; list reload decisions
 
@@ -37,6 +40,7 @@ Trust    certs     show check tlsa rotate: our own certificates
          lab       serve run cert list: broken certificates, servers and DNS to test with
          dns       records check: what our domains ought to publish
          tlsrpt    show: what other domains are told of TLS with their hosts
+         dkim      keygen records: keys that sign our mail
 
 Other    user      a line for the file of users
          version   what this is
@@ -119,6 +123,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         what: LabCommand,
     },
+    /// Make keys that sign mail, and print what to publish of them
+    #[command(after_help = super::dkim::HELP)]
+    Dkim {
+        #[command(subcommand)]
+        what: DkimCommand,
+    },
     /// Say what a running gateway is and how it stands
     #[command(after_help = status::HELP)]
     Status(Asking),
@@ -145,6 +155,12 @@ pub(super) enum Command {
     Tlsrpt {
         #[command(subcommand)]
         what: super::tlsrpt::TlsRptCommand,
+    },
+    /// Look at the copies of messages that policies keep, and check that none is missing or changed
+    #[command(after_help = super::journal::HELP)]
+    Journal {
+        #[command(subcommand)]
+        what: JournalCommand,
     },
     /// Write policies, and see which are in force
     Policy {

@@ -113,6 +113,7 @@ fn in_words(event: &Value) -> Option<String> {
             words::counted(event["recipients"].as_u64().unwrap_or(0), "recipient"),
             event["octets"]
         ),
+        "message.journalled" => format!("copied to journal {}, record {}", of("journal"), event["number"]),
         "message.quarantined" => format!("quarantined {}", of("code")),
         "message.handled" => format!("{:<11} by {}: {}", of("action"), of("user"), of("reason")),
         "delivery.discovered" => format!("discovered  {}: SRV {}, MX {}: {}", of("domain"), of("secmx"), of("mx"), list("exchangers")),

@@ -5,10 +5,12 @@
 mod answer;
 mod certs;
 mod command;
+mod dkim;
 mod dns;
 mod drain;
 mod exit;
 mod explain;
+mod journal;
 mod lab;
 mod look;
 mod policy;
@@ -60,6 +62,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Certs { what } => certs::obey(what),
         Command::Lab { what } => lab::obey(what),
         Command::Dns { what } => dns::obey(what),
+        Command::Dkim { what } => dkim::obey(what),
         Command::Status(asking) => status::run(&asking),
         Command::Reload(asking) => reload::run(&asking, "/reload"),
         Command::Drain(asking) => drain::run(&asking),
@@ -67,6 +70,7 @@ fn obey(command: Command) -> Result<Exit> {
         Command::Queue { what } => queue::obey(what),
         Command::Quarantine { what } => quarantine::obey(what),
         Command::Tlsrpt { what } => tlsrpt::obey(&what),
+        Command::Journal { what } => journal::obey(what),
         Command::Policy { what } => policy::obey(what),
         Command::User { name } => user(&name),
         Command::ReadDocument { memory, text, time } => {

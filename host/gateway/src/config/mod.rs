@@ -3,14 +3,17 @@
 //! A built-in default gives way to the file, the file to the environment (`SECMX__SEND__ROLE=SOS`). Unknown keys are errors, and every
 //! error says where it is. All settings have their final form here: nothing downstream knows that there was a file.
 
+mod authentication;
 mod content;
 mod control;
 mod decisions;
+mod dkim;
 mod dns;
 mod finding;
 mod gather;
 mod history;
 mod hop;
+mod journal;
 mod list;
 mod logging;
 mod login;
@@ -36,13 +39,16 @@ mod web;
 #[cfg(test)]
 mod tests;
 
+pub use authentication::Authentication;
 pub use content::{Content, Escrow};
 pub use control::Control;
 pub use decisions::{Decisions, Evidence as DecisionEvidence, OnFull, Redacted};
+pub use dkim::{Canonicalization, Dkim, DkimKey};
 pub use dns::{Dns, Dnssec};
 pub use finding::{Code, Finding, Place, Position, Severity};
 pub use history::History;
 pub use hop::{Inside, NextHop};
+pub use journal::Journal;
 pub use list::List;
 pub use logging::Logging;
 pub use login::Login;
@@ -109,6 +115,10 @@ pub struct Config {
     pub auth: Auth,
     /// `[recipients]`.
     pub recipients: Recipients,
+    /// `[authentication]`.
+    pub authentication: Authentication,
+    /// `[dkim]`.
+    pub dkim: Dkim,
     /// `[send]`.
     pub send: Outward,
     /// `[queue]`.
@@ -129,6 +139,8 @@ pub struct Config {
     pub escrow: Escrow,
     /// `[list.NAME]` by NAME.
     pub list: BTreeMap<String, List>,
+    /// `[journal.NAME]` by NAME.
+    pub journal: BTreeMap<String, Journal>,
     /// `[decisions]`.
     pub decisions: Decisions,
     /// `[replay]`.
@@ -230,6 +242,8 @@ impl Config {
             ("receive", self.receive == new.receive),
             ("auth", self.auth == new.auth),
             ("recipients", self.recipients == new.recipients),
+            ("authentication", self.authentication == new.authentication),
+            ("dkim", self.dkim == new.dkim),
             ("send", self.send == new.send),
             ("queue", self.queue == new.queue),
             ("history", self.history == new.history),
@@ -240,6 +254,7 @@ impl Config {
             ("policies", self.policies == new.policies),
             ("policy", self.policy == new.policy),
             ("list", self.list == new.list),
+            ("journal", self.journal == new.journal),
             ("decisions", self.decisions == new.decisions),
             ("replay", self.replay == new.replay),
             ("report", self.report == new.report),
@@ -281,6 +296,7 @@ impl Config {
             deliver_to,
             postmaster,
             decisions: section.table("decisions", |section| Decisions::read(section, &paths.state)),
+            journal: Journal::read_all(section, &paths.state),
             paths,
             web: section.table("web", |section| Web::read(section, &tls, &publish)),
             tls,
@@ -290,6 +306,8 @@ impl Config {
             receive: Listener::read_all(section),
             auth: section.table("auth", Auth::read),
             recipients: section.table("recipients", Recipients::read),
+            authentication: section.table("authentication", |section| Authentication::read(section, &hostname)),
+            dkim: section.table("dkim", Dkim::read),
             send: section.table("send", |section| Outward::read(section, &hostname)),
             queue: section.table("queue", Queue::read),
             history: section.table("history", History::read),

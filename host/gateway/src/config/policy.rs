@@ -68,7 +68,7 @@ pub struct Policy {
     /// `name`: for logs and metrics; unique, lower-case letters, digits and hyphens. Required.
     pub name: String,
     /// `use`: path of the component, a `.wasm` file, or `"builtin:NAME"` for one that is shipped: `attachments`, `classification`,
-    /// `disclaimer`, `no-secrets`, `opaque-content`. Required.
+    /// `disclaimer`, `dmarc`, `journal`, `no-secrets`, `opaque-content`. Required.
     pub component: Component,
     /// `when`: `[policy.when]`.
     pub when: When,

@@ -138,6 +138,11 @@ impl Listener {
         self.allow.iter().any(|network| network.contains(client))
     }
 
+    /// Whether a client at that address is one of our own systems: it may send elsewhere, or its way is our own network.
+    pub fn is_for_ours(&self, client: IpAddr) -> bool {
+        self.role == ListenerRole::Submit || self.trusted || self.allows(client)
+    }
+
     /// The listener of a configuration that names none.
     pub(super) fn local() -> Self {
         Self {

@@ -17,7 +17,8 @@ impl Config {
     /// name the component that cannot be read, or that nobody vouches for. `resolver` answers the DNS questions of policies.
     pub fn policy_sources(&self, resolver: Option<Arc<dyn Resolver>>) -> Result<Vec<PolicySource>> {
         let lists = self.list.iter().map(|(name, list)| (name.clone(), list.members.clone())).collect();
-        let named = Arc::new(Named { lists, resolver, editor: Some(Arc::new(Edits)), ..Named::default() });
+        let journals = self.journal.keys().cloned().collect();
+        let named = Arc::new(Named { lists, journals, resolver, editor: Some(Arc::new(Edits)), ..Named::default() });
         let asked = self.policy.iter().filter(|policy| policy.mode != Mode::Off);
         let trust = Trust::read(&self.policies.keys, &self.policies.lock)?;
         let mut sources = asked.map(|policy| self.source(policy, &named, &trust)).collect::<Result<Vec<_>>>()?;

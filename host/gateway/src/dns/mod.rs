@@ -12,6 +12,7 @@ mod tests;
 
 use crate::config;
 use anyhow::Result;
+use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use lookup::{Looked, Outcome};
 use moka::sync::Cache;
@@ -164,6 +165,11 @@ impl Dns {
         }
         Some(looked)
     }
+}
+
+/// A resolver of hickory's own kind that asks the same servers, for libraries that want one.
+pub(crate) fn resolver(config: &config::Dns) -> Result<TokioResolver> {
+    upstream::resolver(config)
 }
 
 /// The core's form of a look-up. Records of which none can be used are no proof that there is nothing.

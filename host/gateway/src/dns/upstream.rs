@@ -4,14 +4,14 @@ use crate::config;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverOpts};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer, RetryDnsHandle};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Query};
-use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, system_conf};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig, TokioResolver, system_conf};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,12 +65,7 @@ pub(super) struct Heard {
 
 impl Upstream {
     pub(super) fn new(config: &config::Dns) -> Result<Self> {
-        let servers = if config.resolvers.is_empty() {
-            let (system, _) = system_conf::read_system_conf().context("the system names no DNS resolver; set `dns.resolvers`")?;
-            system.name_servers
-        } else {
-            config.resolvers.iter().map(|address| name_server(*address)).collect()
-        };
+        let servers = name_servers(config)?;
         let far = servers.iter().find(|server| !server.ip.is_loopback());
         if let (config::Dnssec::TrustAd, Some(server)) = (config.dnssec, far) {
             bail!("`dns.dnssec = \"trust-ad\"` needs resolvers on this machine, and {} is not; use \"validate\"", server.ip);
@@ -116,6 +111,28 @@ impl Upstream {
     pub(super) fn trusts_ad(&self) -> bool {
         matches!(self.way, Way::Marked)
     }
+}
+
+/// A resolver of hickory's own kind, for libraries that want one: the same servers, the same validation, and a memory of its own.
+pub(super) fn resolver(config: &config::Dns) -> Result<TokioResolver> {
+    let servers = ResolverConfig::from_parts(None, Vec::new(), name_servers(config)?);
+    let mut options = options(config);
+    options.cache_size = config.cache_entries;
+    options.positive_max_ttl = Some(config.ttl_max);
+    options.negative_max_ttl = Some(config.negative_ttl_max);
+    let builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
+        .with_options(options)
+        .with_trust_anchor(Arc::new(anchors(config)?));
+    builder.build().context("the DNS resolver cannot be built")
+}
+
+/// The servers of the configuration, else those of the system.
+fn name_servers(config: &config::Dns) -> Result<Vec<NameServerConfig>> {
+    if !config.resolvers.is_empty() {
+        return Ok(config.resolvers.iter().map(|address| name_server(*address)).collect());
+    }
+    let (system, _) = system_conf::read_system_conf().context("the system names no DNS resolver; set `dns.resolvers`")?;
+    Ok(system.name_servers)
 }
 
 fn options(config: &config::Dns) -> ResolverOpts {

@@ -2,6 +2,7 @@
 
 use crate::edit;
 use crate::generation::Generation;
+use crate::journal::{Account, Kept};
 use crate::sending::{demand_of, sending};
 use crate::spool::{NewMessage, Note, Spool, SpoolError};
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(super) struct Transaction<'a> {
     pub(super) content: Bytes,
     /// What the policies want done with it.
     pub(super) effects: ContentEffects,
+    /// Our own field behind the trace, with its line end; empty when there is none.
+    pub(super) results: String,
     /// Whether it may be delivered or is kept.
     pub(super) standing: Standing,
     /// How it came in.
@@ -39,13 +42,14 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Writes it down. When this returns, message, deliveries and octets are on stable storage.
-    pub(super) async fn commit(self, spool: &dyn Spool, now: Timestamp) -> Result<Message, SpoolError> {
+    /// Writes it down. When this returns, message, deliveries and octets are on stable storage, and so are its copies in journals, which
+    /// come first: a crash between the two leaves a copy of a message that the client sends again.
+    pub(super) async fn commit(self, spool: &dyn Spool, now: Timestamp) -> Result<(Message, Vec<Kept>), SpoolError> {
         let id = self.id;
         let recipients = self.recipients();
         let trace = self.trace(id, &recipients, now);
         let content = edit::apply(&self.effects.edits, &self.content);
-        let mut body = vec![Bytes::from(trace)];
+        let mut body = vec![Bytes::from(trace + &self.results)];
         body.extend(content);
         let octets = body.iter().map(|segment| segment.len() as u64).sum();
         let demand = demand_of(&self.envelope, self.effects.demand);
@@ -59,8 +63,15 @@ impl Transaction<'_> {
             origin: self.origin,
             tags: self.effects.tags,
         };
+        let kept = if self.effects.journals.is_empty() {
+            Vec::new()
+        } else {
+            let account = Account::of(&message, &self.standing, &self.effects.evidence, &body);
+            let kept = self.generation.journals.keep(&self.effects.journals, &account, &body).await;
+            kept.map_err(|error| SpoolError::Fault(format!("{error:#}")))?
+        };
         spool.accept_noted(NewMessage { message: message.clone(), deliveries, body }, self.notes).await?;
-        Ok(message)
+        Ok((message, kept))
     }
 
     /// The envelope's recipients after the policies added and removed theirs, each once.

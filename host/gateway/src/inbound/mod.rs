@@ -3,6 +3,7 @@
 //! This room meets the other one, `outbound`, only in the spool (invariant 8).
 
 mod ahead;
+mod author;
 mod content;
 mod decide;
 mod door;

@@ -4,6 +4,7 @@
 use crate::decisions::{Decision, Decisions, Release};
 use crate::edit;
 use crate::generation::Generation;
+use crate::journal::Account;
 use crate::sending::sending;
 use crate::spool::{NewMessage, Note, Spool, SpoolError};
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Delivery, Message, Standing, split};
 use secmx_core::role::SenderRole;
-use secmx_core::ruling::{ContentEffects, Demand, Reason, Ruling};
+use secmx_core::ruling::{ContentEffects, Demand, Evidence, Reason, Ruling};
 use secmx_policy::{Inspection, MessageFacts, Minutes, SessionFacts};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -82,7 +83,10 @@ pub async fn release(by: &Releasing<'_>, message: Message, deliveries: &[Deliver
         }
         Ok(Inspection { ruling: Ruling::Pass | Ruling::Accept(_), effects, .. }) => {
             let notes = note("accept", None);
-            spool.replace_noted(anew(generation, message, deliveries, effects, [trace, content], by.now), notes).await?;
+            let (journals, evidence) = (effects.journals.clone(), effects.evidence.clone());
+            let new = anew(generation, message, deliveries, effects, [trace, content], by.now);
+            copy(generation, &journals, &evidence, &new).await?;
+            spool.replace_noted(new, notes).await?;
             Released::Free
         }
         Ok(Inspection { ruling: Ruling::Defer { reason, .. }, by, .. }) => {
@@ -101,6 +105,16 @@ pub async fn release(by: &Releasing<'_>, message: Message, deliveries: &[Deliver
     };
     by.decisions.noted();
     Ok(released)
+}
+
+/// Keeps the copies that policies want of a message that goes on.
+async fn copy(generation: &Generation, journals: &[String], evidence: &[Evidence], new: &NewMessage) -> Result<(), SpoolError> {
+    if journals.is_empty() {
+        return Ok(());
+    }
+    let account = Account::of(&new.message, &Standing::Due, evidence, &new.body);
+    let kept = generation.journals.keep(journals, &account, &new.body).await;
+    kept.map(drop).map_err(|error| SpoolError::Fault(format!("{error:#}")))
 }
 
 /// Writes notes that belong to nothing that changes.
@@ -149,6 +163,7 @@ fn facts(message: &Message, recipients: Vec<Mailbox>, content: Bytes) -> (Sessio
         parameters: Vec::new(),
         recipient_parameters: Vec::new(),
         octets: Arc::new(content),
+        authenticity: None,
         tags: message.tags.clone(),
     };
     (session, facts)

@@ -9,8 +9,10 @@ use super::decide::Pending;
 use super::door::Place;
 use super::intake::Transaction;
 use super::sasl::{Exchange, Progress};
+use crate::authentication::Found;
 use crate::config::{Listener, ListenerRole, Start, Unsure};
 use crate::generation::Generation;
+use crate::journal::Kept;
 use crate::spool::SpoolError;
 use crate::stream::Stream;
 use secmx_core::channel::Channel;
@@ -69,6 +71,8 @@ pub(super) struct Session {
     /// What the session is told before anything more is read.
     upcoming: Option<Input<'static>>,
     pub(super) effects: ContentEffects,
+    /// Our own field behind the trace, if any: Authentication-Results.
+    pub(super) results: String,
     /// The name that the message will have in the queue, once policies were asked about it.
     pub(super) queue: Option<QueueId>,
     /// What they decided.
@@ -121,6 +125,7 @@ impl Session {
             exchange: None,
             upcoming: None,
             effects: ContentEffects::default(),
+            results: String::new(),
             queue: None,
             decided: None,
             ruled_by: None,
@@ -404,7 +409,7 @@ impl Session {
     }
 
     async fn inspect(&mut self, envelope: &Envelope, minutes: &mut Minutes) -> Result<Ruling, Fault> {
-        if !self.generation.policies.inspects_content() {
+        if !self.generation.policies.inspects_content() && !self.writes_results() {
             return Ok(Ruling::Pass);
         }
         let content = match self.content.whole().await {
@@ -413,18 +418,26 @@ impl Session {
         };
         let id = self.desk.spool.new_id(self.desk.clock.now());
         self.queue = Some(id);
+        let author = self.author(envelope, &content);
         let message = MessageFacts {
             id: id.to_string(),
             envelope: envelope.clone(),
             parameters: self.parameters.clone(),
             recipient_parameters: self.recipient_parameters.clone(),
             octets: Arc::new(content.clone()),
+            authenticity: author.clone().map(|author| author as _),
             tags: BTreeMap::new(),
         };
         let inspection = self.generation.policies.hearing(minutes).content(&self.facts, message).await;
+        self.facts.authentication_results = author.as_ref().and_then(|author| author.known()).map(Found::results).unwrap_or_default();
+        let removals = match &inspection {
+            Ok(inspection) => self.write_results(author, &inspection.ruling, &content).await,
+            Err(_) => Vec::new(),
+        };
         self.content.put_back(content);
         let inspection = inspection?;
         self.effects = inspection.effects;
+        self.effects.edits.splice(..0, removals);
         self.ruled_by = inspection.by;
         Ok(inspection.ruling)
     }
@@ -447,6 +460,7 @@ impl Session {
             envelope,
             content,
             effects: mem::take(&mut self.effects),
+            results: mem::take(&mut self.results),
             standing,
             origin: Origin {
                 listener: self.facts.listener.clone(),
@@ -460,7 +474,7 @@ impl Session {
             extended: hello.extended,
         };
         match transaction.commit(self.desk.spool.as_ref(), self.desk.clock.now()).await {
-            Ok(message) => {
+            Ok((message, kept)) => {
                 self.messages += 1;
                 if must_be_written {
                     self.desk.decisions.noted();
@@ -469,6 +483,7 @@ impl Session {
                     self.desk.decisions.passed(line).await;
                 }
                 let queue = message.id.to_string();
+                self.log_copies(&queue, &kept);
                 if let Some(reason) = &reason {
                     self.desk.log.write(&Event::Quarantined { queue: queue.clone(), code: &reason.code });
                 }
@@ -489,6 +504,12 @@ impl Session {
         }
     }
 
+    fn log_copies(&self, queue: &str, kept: &[Kept]) {
+        for Kept { journal, number, sha256 } in kept {
+            self.desk.log.write(&Event::Journalled { queue: queue.to_owned(), journal, number: *number, sha256 });
+        }
+    }
+
     /// What the client is told when the content could not be kept.
     fn lost(&self, error: &io::Error) -> Refusal {
         self.desk.log.write(&Event::SpoolFailed { detail: format!("a message that came in could not be kept: {error}") });
@@ -501,6 +522,8 @@ impl Session {
         self.content = Content::new(self.desk.intake.clone());
         self.coming_in = None;
         self.effects = ContentEffects::default();
+        self.results.clear();
+        self.facts.authentication_results.clear();
         (self.queue, self.decided) = (None, None);
         self.ruled_by = None;
         self.parameters.clear();

@@ -20,6 +20,7 @@ use secmx_core::secmx::delivery::Outcome;
 use secmx_core::smtp::client::{ClientConfig, ClientSession, Effect, Input, Outgoing, Protocol, Report, RequireTls};
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Octets of a message that are read from the spool at a time.
-const CHUNK: u64 = 256 * 1024;
+pub(super) const CHUNK: u64 = 256 * 1024;
 
 /// Calls `address`, over a connection that waits there if there is one. Errors when no transaction came about, with the reason.
 pub(super) async fn make(attempt: &Attempt<'_>, address: SocketAddr) -> Result<Outcome, Cause> {
@@ -114,6 +115,8 @@ struct Call<'a> {
     sent: u64,
     /// `None` on a connection that waited for another message: it was counted before.
     session: Option<Session>,
+    /// The signature that goes before them.
+    signature: Bytes,
     /// The channel that was admitted.
     channel: Channel,
     /// Messages that went over this connection.
@@ -146,6 +149,7 @@ impl<'a> Call<'a> {
             deadline: None,
             sent: 0,
             session: None,
+            signature: Bytes::new(),
             channel: Channel::plain(),
             messages: 0,
             kept: false,
@@ -175,7 +179,7 @@ impl<'a> Call<'a> {
             };
             effects.extend(more);
         }
-        let lines = std::mem::take(&mut self.transcript).finish();
+        let lines = mem::take(&mut self.transcript).finish();
         if let Some(notes) = &self.job.notes {
             notes.said(&lines);
         }
@@ -336,6 +340,10 @@ impl<'a> Call<'a> {
             }
             Err(fault) => return self.leave(Cause::Fault(fault.to_string())),
         }
+        self.signature = match self.job.signature().await {
+            Ok(signature) => signature.clone(),
+            Err(cause) => return self.leave(cause),
+        };
         self.channel = channel;
         if self.job.notes.is_some() {
             self.ended = Some(Ok(scout::would_go(self.attempt.recipients)));
@@ -347,7 +355,7 @@ impl<'a> Call<'a> {
             Outgoing {
                 reverse_path: envelope.reverse_path.clone(),
                 recipients: self.attempt.recipients.to_vec(),
-                octets: self.job.message.octets,
+                octets: self.job.message.octets + self.signature.len() as u64,
                 body: envelope.body,
                 smtputf8: envelope.smtputf8,
                 require_tls: match (envelope.require_tls, self.attempt.exchanger.is_configured()) {
@@ -385,6 +393,9 @@ impl<'a> Call<'a> {
                 self.job.courier.spool.started(self.job.delivery.key, &self.attempt.exchanger.name.to_string(), self.job.now).await
         {
             return News::Other(Input::BodyLost(error.to_string()));
+        }
+        if !self.signature.is_empty() {
+            return News::Body(mem::take(&mut self.signature));
         }
         if self.sent >= self.job.message.octets {
             return News::Other(Input::BodyEnd);

@@ -15,6 +15,7 @@ mod scout;
 mod search;
 mod settle;
 mod shares;
+mod sign;
 mod surrender;
 mod transcript;
 mod worker;

@@ -7,6 +7,7 @@ use super::scout::Notes;
 use super::search::{self, Target};
 use super::{connector, settle};
 use crate::generation::Generation;
+use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::channel::{Channel, Level};
 use secmx_core::mail::{MailDomain, Mailbox};
@@ -20,6 +21,7 @@ use secmx_core::secmx::route::{Candidate, Floors, Route};
 use secmx_core::secmx::tls_rpt;
 use secmx_policy::{DestinationFacts, ExchangerFacts, Fault, Minutes};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// What one attempt works with.
@@ -32,6 +34,8 @@ pub(super) struct Job<'a> {
     /// What is seen on the way, where nothing is sent: a rehearsal.
     pub(super) notes: Option<Notes>,
     minutes: Mutex<Minutes>,
+    /// Made once, when a host is ready for the message.
+    pub(super) signature: OnceCell<Bytes>,
 }
 
 /// One candidate of the run: what the connector works with.
@@ -90,7 +94,7 @@ impl<'a> Job<'a> {
     /// Work that begins now, under what is in force now.
     pub(super) fn new(courier: &'a Courier, message: Message, delivery: Delivery) -> Self {
         let (generation, now) = (courier.current.load_full(), courier.clock.now());
-        Self { courier, generation, message, delivery, now, notes: None, minutes: Mutex::default() }
+        Self { courier, generation, message, delivery, now, notes: None, minutes: Mutex::default(), signature: OnceCell::new() }
     }
 }
 

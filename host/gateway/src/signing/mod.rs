@@ -9,6 +9,7 @@ mod signature;
 mod trouble;
 
 pub use key::{PublicKey, SigningKey};
+pub(crate) use key::{pem, write_new};
 pub use lock::{Cellar, Change, Lock, Locked, Pinned};
 pub use signature::{Signature, Subject};
 pub use trouble::Trouble;

@@ -26,6 +26,7 @@ pub(super) const KEYS: &[&str] = &[
     "dns",
     "replay",
     "lists",
+    "journals",
     "store",
     "tags",
     "destination",
@@ -56,6 +57,8 @@ pub struct Given {
     pub replay: Option<String>,
     /// Lists of the configuration by name.
     pub lists: Option<BTreeMap<String, Vec<String>>>,
+    /// Names of journals of the configuration.
+    pub journals: Option<Vec<String>>,
     /// What the store holds.
     pub store: Option<BTreeMap<String, String>>,
     /// Tags that questions before have set.
@@ -85,6 +88,8 @@ pub struct Envelope {
     pub listener: Option<String>,
     /// Who authenticated.
     pub user: Option<String>,
+    /// What the gateway would find out about the sender: `{ spf = "pass" }`.
+    pub authentication: Option<BTreeMap<String, String>>,
     /// TLS of the connection; without it it is in clear.
     pub tls: Option<Protection>,
     /// `BES` or `SOS`: the role of a delivery before policies are asked.
@@ -185,6 +190,7 @@ impl Given {
             dns: self.dns.or_else(|| other.dns.clone()),
             replay: self.replay.or_else(|| other.replay.clone()),
             lists: self.lists.or_else(|| other.lists.clone()),
+            journals: self.journals.or_else(|| other.journals.clone()),
             store: self.store.or_else(|| other.store.clone()),
             tags: self.tags.or_else(|| other.tags.clone()),
             destination: self.destination.or_else(|| other.destination.clone()),
@@ -214,6 +220,7 @@ impl Given {
         book.put_down(policy, writes, 0);
         Arc::new(Named {
             lists: lists.into_iter().map(|(name, members)| (name, lower(members))).collect(),
+            journals: self.journals.clone().unwrap_or_default().into_iter().collect(),
             resolver: Some(Arc::new(Script(self.dns.clone().unwrap_or_default()))),
             book: Some(Arc::new(book)),
             ..Named::default()
@@ -235,6 +242,7 @@ impl Given {
                     parameters: Vec::new(),
                     recipient_parameters: Vec::new(),
                     octets: Arc::new(message),
+                    authenticity: None,
                     tags: BTreeMap::new(),
                 };
                 Ok(Trial::Inspect(self.session(&envelope)?, facts))
@@ -274,7 +282,7 @@ impl Given {
             hello: envelope.hello.clone(),
             channel: envelope.channel()?,
             authenticated_as: envelope.user.clone(),
-            authentication_results: BTreeMap::new(),
+            authentication_results: envelope.authentication.clone().unwrap_or_default(),
             tags: self.tags.clone().unwrap_or_default(),
         })
     }
@@ -341,6 +349,7 @@ impl Envelope {
             to: self.to.or(other.to),
             client: self.client.or(other.client),
             client_name: self.client_name.or(other.client_name),
+            authentication: self.authentication.or(other.authentication),
             hello: self.hello.or(other.hello),
             listener: self.listener.or(other.listener),
             user: self.user.or(other.user),

@@ -39,7 +39,7 @@ pub struct Expectation {
     pub error: Option<String>,
     /// Whether it must be no fault; so it is when `error` is not said.
     pub not_error: Option<bool>,
-    /// Changes, all of them and in order: `"+ X-A: 1"`, `"= Subject: s"`, `"- X-B"`, `"+ rcpt a@b"`, `"- rcpt a@b"`.
+    /// Changes, all of them and in order: `"+ X-A: 1"`, `"= Subject: s"`, `"- X-B"`, `"+ rcpt a@b"`, `"- rcpt a@b"`, `"+ journal all"`.
     pub changes: Option<Vec<String>>,
     /// Tags that must be set; others may be.
     pub tags: Option<BTreeMap<String, String>>,
@@ -134,10 +134,11 @@ impl Outcome {
         };
         let added = effects.add_recipients.iter().map(|to| format!("+ rcpt {to}"));
         let removed = effects.remove_recipients.iter().map(|to| format!("- rcpt {to}"));
+        let journals = effects.journals.iter().map(|name| format!("+ journal {name}"));
         let evidence = effects.evidence.iter().map(|seen| format!("part {} @{} {:?}", seen.part, seen.offset, seen.excerpt));
         let mut outcome = Self {
             role: role(report),
-            changes: effects.edits.iter().map(change).chain(added).chain(removed).collect(),
+            changes: effects.edits.iter().map(change).chain(added).chain(removed).chain(journals).collect(),
             plan: report.steps.iter().map(|step| format!("{} {}", step.exchanger, step.at_least)).collect(),
             evidence: evidence.collect(),
             tags: effects.tags.clone(),

@@ -43,8 +43,13 @@ impl HostSession for State {
         Ok(self.session()?.authenticated_as.clone())
     }
 
-    fn authentication_result(&mut self, _: Resource<Session>, method: String) -> Result<Option<String>> {
-        Ok(self.session()?.authentication_results.get(&method).cloned())
+    async fn authentication_result(&mut self, _: Resource<Session>, method: String) -> Result<Option<String>> {
+        self.note("session.authentication-result", || method.clone());
+        let known = self.session()?.authentication_results.get(&method).cloned();
+        match self.facts.message.as_ref().and_then(|message| message.facts.authenticity.clone()).filter(|_| known.is_none()) {
+            Some(authenticity) => Ok(authenticity.result(&method).await),
+            None => Ok(known),
+        }
     }
 
     fn tag(&mut self, _: Resource<Session>, key: String) -> Result<Option<String>> {

@@ -20,6 +20,7 @@ pub(crate) fn message() -> MessageFacts {
         parameters: Vec::new(),
         recipient_parameters: Vec::new(),
         octets: Arc::new(Bytes::from_static(b"Subject: s\r\n\r\nbody\r\n")),
+        authenticity: None,
         tags: BTreeMap::new(),
     }
 }
