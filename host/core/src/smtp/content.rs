@@ -75,7 +75,7 @@ impl Decoder {
         while let Some((octet, behind)) = rest.split_first() {
             rest = behind;
             if self.step(*octet, out) {
-                return Decoded { used: octets.len() - rest.len(), ended: true };
+                return Decoded { used: octets.len().saturating_sub(rest.len()), ended: true };
             }
             rest = self.run(rest, out);
         }

@@ -246,7 +246,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "[[policy]]\nname = \"x\"\nuse = \"builtin:opaque\"\n",
-        "secmx.toml:3:7  error C011  `policy.use`: no policy \"opaque\" is shipped; there are attachments, classification, disclaimer, no-secrets, opaque-content",
+        "secmx.toml:3:7  error C011  `policy.use`: no policy \"opaque\" is shipped; there are attachments, classification, disclaimer, dmarc, journal, no-secrets, opaque-content",
     ),
     (
         "[[policy]]\nname = \"sos\"\nuse = \"/dev/null\"\n",

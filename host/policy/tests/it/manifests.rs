@@ -32,7 +32,7 @@ fn a_policy_is_known_by_its_manifest() {
 fn settings_are_held_to_the_schema() {
     let config = "[config]\nblock = { type = \"list\", default = [\"iban\"] }\n";
     let source = PolicySource { settings: r#"{"blok": []}"#.into(), ..with_manifest(policy("p", "", PASS), config) };
-    assert_eq!(refusal(source), "policy p: P104 settings: `blok` is not in its schema; did you mean `block`?");
+    assert_eq!(refusal(source), "policy p 1.2.3: P104 settings: `blok` is not in its schema; did you mean `block`?");
 }
 
 #[test]
@@ -41,20 +41,23 @@ fn a_grant_goes_no_further_than_the_manifest() {
     let source = PolicySource { grant, ..with_manifest(policy("p", "", PASS), "[capabilities]\nmessage = \"envelope\"\n") };
     assert_eq!(
         refusal(source),
-        "policy p: P202 `grant` goes beyond what its policy.toml declares: take away message = \"body\", dns = [\"TXT\"]"
+        "policy p 1.2.3: P202 `grant` goes beyond what its policy.toml declares: take away message = \"body\", dns = [\"TXT\"]"
     );
 }
 
 #[test]
 fn exports_are_what_the_manifest_says() {
     let source = with_manifest(crate::guests::sender("p", PASS), "");
-    assert_eq!(refusal(source), "policy p: P203 `policy.interfaces` names `content`, which it does not export");
+    assert_eq!(
+        refusal(source),
+        "policy p 1.2.3: P203 `policy.interfaces` names `content`, which it does not export: correct policy.toml or the source, and build again"
+    );
 }
 
 #[test]
 fn a_manifest_that_cannot_be_read_is_a_refusal() {
     let text = refusal(with_manifest(policy("p", "", PASS), "[capabilites]\n"));
-    assert!(text.contains("the embedded manifest: policy.toml:5:2  error P101  unknown field `capabilites`"), "{text}");
+    assert!(text.contains("the embedded manifest: policy.toml:5:2 error P101 unknown field `capabilites`"), "{text}");
 }
 
 /// The envelope may be changed by whoever may not read the body; reading is what a grant is about.
