@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Cases that are played at the same time.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 8;
 
 /// Who sends.
 pub enum Sender {

@@ -195,7 +195,7 @@ fn configuration(ground: &Ground, inside: SocketAddr, state: &Path, cache: Optio
         "hostname = \"{NAME}\"\ndomains = [\"home.lab.test\"]\ndeliver_to = \"smtp://{inside}\"\n\
          [paths]\nstate = {state}\n{cache}\
          [tls]\ncerts = [{{ cert = {chain}, key = {key} }}]\ntrust = [{roots}]\ncrls = [{crl}]\n\
-         [dns]\nresolvers = [\"{dns}\"]\nanchors = {anchor}\ntimeout = \"1s\"\n\
+         [dns]\nresolvers = [\"{dns}\"]\nanchors = {anchor}\ntimeout = \"3s\"\n\
          [receive.public]\nlisten = \"127.0.0.1:0\"\nrole = \"BER\"\n\
          [receive.secure]\nlisten = \"127.0.0.1:0\"\nrole = \"SOR\"\n\
          [receive.inside]\nlisten = \"127.0.0.1:0\"\nrole = \"submit\"\nlimits = {{ per_ip = 100 }}\n\

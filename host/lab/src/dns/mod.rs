@@ -247,7 +247,8 @@ async fn converse(mut stream: TcpStream, zone: Arc<Zone>, validates: bool) -> Op
         let length = stream.read_u16().await.ok()?;
         let mut query = vec![0; length.into()];
         stream.read_exact(&mut query).await.ok()?;
-        let reply = zone.reply(&query, true, validates)?;
+        // Silence about one question says nothing about others of the same connection.
+        let Some(reply) = zone.reply(&query, true, validates) else { continue };
         stream.write_u16(u16::try_from(reply.len()).ok()?).await.ok()?;
         stream.write_all(&reply).await.ok()?;
     }
