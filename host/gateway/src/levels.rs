@@ -1,10 +1,10 @@
 //! The best level that each domain was ever reached with, kept over restarts: a domain that was once reached well and is reached worse
 //! today may be under attack.
 
+use crate::kept;
 use secmx_core::channel::Level;
 use secmx_core::mail::Domain;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,17 +40,7 @@ impl Levels {
     /// Reads it; nothing was learnt where there is no file, or one that cannot be read, which is then moved aside and said.
     pub fn open(state: &Path) -> (Self, Option<String>) {
         let path = state.join("levels.json");
-        let (best, trouble) = match std::fs::read(&path) {
-            Ok(json) => match serde_json::from_slice(&json) {
-                Ok(best) => (best, None),
-                Err(error) => {
-                    let aside = path.with_extension("damaged");
-                    let _ = std::fs::rename(&path, &aside);
-                    (BTreeMap::new(), Some(format!("{} was damaged ({error}) and is now {}", path.display(), aside.display())))
-                }
-            },
-            Err(_) => (BTreeMap::new(), None),
-        };
+        let (best, trouble) = kept::open(&path);
         (Self { path, state: Mutex::new(State { best, changed: false }) }, trouble)
     }
 
@@ -72,16 +62,7 @@ impl Levels {
 
     /// Writes it whenever it has changed, and once more at the end. A write that fails is tried again.
     pub async fn keep(&self, stop: CancellationToken) {
-        loop {
-            let last = tokio::select! {
-                () = tokio::time::sleep(SAVED_EVERY) => false,
-                () = stop.cancelled() => true,
-            };
-            self.save();
-            if last {
-                return;
-            }
-        }
+        kept::saving(SAVED_EVERY, stop, || self.save()).await;
     }
 
     fn save(&self) {
@@ -92,15 +73,7 @@ impl Levels {
             }
             serde_json::to_vec(&state.best).unwrap_or_default()
         };
-        let write = || -> std::io::Result<()> {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&json)?;
-            file.as_file().sync_data()?;
-            file.persist(&self.path).map(drop).map_err(|error| error.error)
-        };
-        if write().is_err() {
+        if kept::write(&self.path, &json).is_err() {
             self.lock().changed = true;
         }
     }

@@ -21,6 +21,7 @@ pub mod generation;
 pub mod history;
 pub mod inbound;
 mod journal;
+mod kept;
 pub mod lab;
 pub mod lens;
 pub mod levels;

@@ -1,11 +1,11 @@
 //! The count of a day, kept over restarts: what is there is written within some seconds, and once more at the end.
 
+use crate::kept;
 use jiff::civil::Date;
 use secmx_core::mail::Domain;
 use secmx_core::secmx::tls_rpt::{Day, Detail, Policy, Tally};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,15 +52,8 @@ impl Books {
     /// Reads them; nothing was counted where there is no file, or one that cannot be read, which is then moved aside and said.
     pub fn open(state: &Path) -> (Self, Option<String>) {
         let path = state.join("tls-rpt.json");
-        let (sheets, trouble) = match std::fs::read(&path).map(|json| serde_json::from_slice::<Vec<Row>>(&json)) {
-            Ok(Ok(rows)) => (rows.into_iter().map(sheet).collect(), None),
-            Ok(Err(error)) => {
-                let aside = path.with_extension("damaged");
-                let _ = std::fs::rename(&path, &aside);
-                (BTreeMap::new(), Some(format!("{} was damaged ({error}) and is now {}", path.display(), aside.display())))
-            }
-            Err(_) => (BTreeMap::new(), None),
-        };
+        let (rows, trouble) = kept::open::<Vec<Row>>(&path);
+        let sheets = rows.into_iter().map(sheet).collect();
         (Self { path, state: Mutex::new(State { sheets, changed: false }) }, trouble)
     }
 
@@ -111,16 +104,7 @@ impl Books {
 
     /// Writes it whenever it has changed, and once more at the end. A write that fails is tried again.
     pub async fn keep(&self, stop: CancellationToken) {
-        loop {
-            let last = tokio::select! {
-                () = tokio::time::sleep(SAVED_EVERY) => false,
-                () = stop.cancelled() => true,
-            };
-            self.save();
-            if last {
-                return;
-            }
-        }
+        kept::saving(SAVED_EVERY, stop, || self.save()).await;
     }
 
     fn save(&self) {
@@ -131,15 +115,7 @@ impl Books {
             }
             state.sheets.iter().map(|(key, sheet)| row(key, sheet)).collect()
         };
-        let write = || -> std::io::Result<()> {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec(&rows)?)?;
-            file.as_file().sync_data()?;
-            file.persist(&self.path).map(drop).map_err(|error| error.error)
-        };
-        if write().is_err() {
+        if serde_json::to_vec(&rows).map_err(Into::into).and_then(|json| kept::write(&self.path, &json)).is_err() {
             self.lock().changed = true;
         }
     }
