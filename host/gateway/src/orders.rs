@@ -2,7 +2,7 @@
 //! and each has an end, so that none is forgotten.
 
 use crate::config::Pattern;
-use crate::powers;
+use crate::kept;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use secmx_core::mail::MailDomain;
@@ -93,7 +93,7 @@ impl Orders {
         let mut list = self.list();
         let mut new: Vec<Suspension> = list.iter().filter(|order| order.until > now).cloned().collect();
         edit(&mut new);
-        powers::write(&self.path, &serde_json::to_vec_pretty(&new)?).with_context(|| format!("cannot write {}", self.path.display()))?;
+        kept::write(&self.path, &serde_json::to_vec_pretty(&new)?).with_context(|| format!("cannot write {}", self.path.display()))?;
         *list = new;
         drop(list);
         self.changed.notify_one();

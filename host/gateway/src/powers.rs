@@ -1,6 +1,7 @@
 //! What policies may ask the gateway for, by grant: its resolver, and a memory that survives a restart.
 
 use crate::dns::Dns;
+use crate::kept;
 use anyhow::{Context, Result};
 use secmx_core::secmx::discovery::Answer;
 use secmx_policy::{Answering, Book, Lookup, NoAnswer, Resolver};
@@ -68,7 +69,7 @@ impl Kept {
             let version = book.version();
             if version != saved {
                 let (json, path) = (book.to_json(), self.path.clone());
-                let written = tokio::task::spawn_blocking(move || write(&path, &json)).await;
+                let written = tokio::task::spawn_blocking(move || kept::write(&path, &json)).await;
                 saved = if matches!(written, Ok(Ok(()))) { version } else { saved };
             }
             if last {
@@ -76,14 +77,4 @@ impl Kept {
             }
         }
     }
-}
-
-/// Writes a small file of state. The old one stands until the new one is whole.
-pub(crate) fn write(path: &Path, json: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, json)?;
-    file.as_file().sync_data()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }
