@@ -44,7 +44,7 @@ pub(crate) fn build(job: &Job<'_>) -> Result<Vec<u8>, BuildError> {
     empty(&staged)?;
     let project = folder(job)?;
     let mut files = stage(&project, &staged, &[".js", ".mjs", ".ts", ".json"])?;
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "ts") && !file.starts_with("node_modules"));
+    files.retain(|file| is_code(file) && !file.starts_with("node_modules"));
     for (name, content) in SDK {
         write(&staged.join("node_modules/secmx").join(name), content)?;
     }
@@ -68,6 +68,12 @@ fn strip(job: &Job<'_>, staged: &Path, name: &str, files: &[PathBuf]) -> Result<
     let mut node = job.toolbox.command("node");
     node.args(["-e", STRIP]).arg(job.toolbox.amaro().unwrap_or_else(|| "amaro".into())).args(files).current_dir(staged);
     run(&mut node).map(drop)
+}
+
+/// Whether types stand among code there. Declarations have no code, and without their types no meaning.
+fn is_code(file: &Path) -> bool {
+    let name = file.to_string_lossy();
+    name.ends_with(".ts") && !name.ends_with(".d.ts")
 }
 
 /// The module that QuickJS starts with: it answers the questions of these interfaces with what the policy exports.
