@@ -220,7 +220,7 @@ static struct setting *find(const char *name, size_t len) {
 }
 
 const char *secmx_settings(const char *shape) {
-  static bool expected[64];
+  bool expected[64] = {false};
   read_settings();
   for (const char *at = shape; *at; at += strcspn(at, " "), at += strspn(at, " ")) {
     size_t name = strcspn(at, ":"), type = strcspn(at + name + 1, " ?");

@@ -1,17 +1,10 @@
 /* What a policy in C stands on: rulings in one line, settings, texts, the log.
  *
- * A policy defines a function for each question it means to answer; what it does not define passes:
- *
- *   const char *secmx_check(void);                                            NULL, or what is wrong with the settings
- *   secmx_ruling secmx_greet(secmx_session);
- *   secmx_ruling secmx_mail(secmx_session, const secmx_address *reverse_path, secmx_parameters);
- *   secmx_ruling secmx_recipient(secmx_session, const secmx_address *reverse_path, const secmx_address *forward_path, secmx_parameters);
- *   secmx_ruling secmx_inspect(secmx_session, secmx_message);
- *   secmx_ruling secmx_route(secmx_destination);
- *   secmx_ruling secmx_admit(secmx_destination, const secmx_exchanger *);
+ * A policy defines a function for each question it means to answer (they are declared at the end); what it does not define passes.
  *
  * Methods of wit/ are functions of the generated guest.h, such as secmx_policy_message_method_message_parts; SECMX(message, parts) is
- * that name. Enums are there too, such as SECMX_POLICY_TYPES_LEVEL_HOST. Nothing need be freed: an instance answers one question.
+ * that name. Enums are there too, such as SECMX_POLICY_TYPES_LEVEL_HOST. Nothing need be freed: an instance answers one question, or the few
+ * that `max_uses` says.
  */
 #ifndef SECMX_H
 #define SECMX_H
@@ -87,5 +80,15 @@ const char *secmx_look_up(const char *name, const char *kind, secmx_answer *answ
 /* Says so in the log, with file and line, and ends the question: the message waits. */
 #define SECMX_FAULT(...) (secmx_warn(__VA_ARGS__), secmx_warn("at %s (%s:%d)", __func__, SECMX_FILE, __LINE__), __builtin_trap())
 #define SECMX_FILE (__builtin_strrchr(__FILE__, '/') ? __builtin_strrchr(__FILE__, '/') + 1 : __FILE__)
+
+/* The questions. `check`: NULL, or what is wrong with the settings. */
+const char *secmx_check(void);
+secmx_ruling secmx_greet(secmx_session session);
+secmx_ruling secmx_mail(secmx_session session, const secmx_address *reverse_path, secmx_parameters parameters);
+secmx_ruling secmx_recipient(secmx_session session, const secmx_address *reverse_path, const secmx_address *forward_path,
+                             secmx_parameters parameters);
+secmx_ruling secmx_inspect(secmx_session session, secmx_message message);
+secmx_ruling secmx_route(secmx_destination destination);
+secmx_ruling secmx_admit(secmx_destination destination, const secmx_exchanger *exchanger);
 
 #endif

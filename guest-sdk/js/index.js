@@ -139,7 +139,7 @@ function ask(question, answer, facts) {
     const what = typeof ruling.then === "function" ? "a promise; questions are answered at once" : (JSON.stringify(ruling) ?? typeof ruling);
     throw new TypeError(`${question} must give a ruling, such as quarantine("code", "text"), or nothing. It gave ${what}`);
   } catch (error) {
-    tell(error);
+    tell(error, answer);
     throw error;
   }
 }
@@ -148,13 +148,15 @@ function check(policy) {
   try {
     policy.check();
   } catch (error) {
-    tell(error);
+    tell(error, policy.check);
     throw String(error?.message ?? error);
   }
 }
 
-/** Says in the log what was thrown, and where in the author's own files. */
-function tell(error) {
-  const own = String(error?.stack ?? "").split("\n").filter((frame) => frame.trim() && !/node_modules|secmx-entry/.test(frame));
-  host().log("warn", [String(error), ...own.map((frame) => frame.trim())].join("\n"));
+/** Says in the log what was thrown, and where in the author's own files: where the question is answered, when no frame is the author's. */
+function tell(error, answer) {
+  const frames = String(error?.stack ?? "").split("\n").map((frame) => frame.trim());
+  const own = frames.filter((frame) => frame && !/node_modules|secmx-entry/.test(frame));
+  if (!own.length && answer.lineNumber) own.push(`at ${answer.name} (${answer.fileName}:${answer.lineNumber})`);
+  host().log("warn", [String(error), ...own].join("\n"));
 }

@@ -3,7 +3,7 @@
 
 use crate::guests::{toolbox, tools};
 use anyhow::{Context, Result, ensure};
-use secmx_guest_build::{Job, Language, Manifest, build};
+use secmx_guest_build::{Job, Language, Manifest, build, sdk};
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
 use secmx_tests::process::binary;
@@ -144,13 +144,15 @@ async fn mistakes(language: Language, code: &str, shown: &[&str]) -> Result<()> 
     let output = author.test()?;
     let told = said(&output);
     ensure!(told.contains("5 cases: 3 passed, 2 failed"), "{told}");
-    let line = fs::read_to_string(&source)?.lines().position(|line| line.contains("own words")).context("thrown")? + 1;
-    let place = format!("policy.{}:{line}", language.extension());
-    for text in shown.iter().copied().chain([&*place]) {
-        ensure!(told.contains(text), "{text}\n{told}");
-    }
+    // What is thrown has a line; what is of a wrong type was answered by a function that has one.
+    let place = |of: &str| -> Result<String> {
+        let line = fs::read_to_string(&source)?.lines().position(|line| line.contains(of)).context("it is there")? + 1;
+        Ok(format!("policy.{}:{line}", language.extension()))
+    };
+    let places = [place("own words")?, place(" inspect(session")?];
     let log = log_of_a_gateway(&author.folder.join("no-words.wasm")).await?;
-    for text in shown.iter().copied().chain([&*place]) {
+    for text in shown.iter().copied().chain(places.iter().map(String::as_str)) {
+        ensure!(told.contains(text), "{text}\n{told}");
         ensure!(log.contains(text), "{text}\n{log}");
     }
     Ok(())
@@ -261,20 +263,56 @@ fn stores_and_dns_are_played_without_a_gateway() -> Result<()> {
     Ok(())
 }
 
-/// The helpers that ask a policy without a gateway, each in its language's own test runner.
+/// The C helper plays all that the guest that touches everything touches.
+#[test]
+fn everything_of_c_is_played_without_a_gateway() -> Result<()> {
+    let (folder, tests) = (tempfile::tempdir()?, Path::new(env!("CARGO_MANIFEST_DIR")));
+    let Some(zig) = toolbox().zig() else {
+        println!("skipped: {}", toolbox().missing(Language::C)[0]);
+        return Ok(());
+    };
+    for (name, text) in sdk(Language::C) {
+        fs::create_dir_all(folder.path().join("sdk"))?;
+        fs::write(folder.path().join(name), text)?;
+    }
+    let sources = [tests.join("languages/alone/everything.c"), tests.join("../guest-sdk/conformance/policy.c"), "sdk/testing.c".into()];
+    let mut compile = Command::new(zig);
+    compile.args(["cc", "-Wall", "-Wextra", "-Werror", "-I", "sdk", "-o", "everything"]).args(sources);
+    for command in [&mut compile, &mut Command::new(folder.path().join("everything"))] {
+        let output = command.current_dir(folder.path()).output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+    }
+    Ok(())
+}
+
+/// The helpers that ask a policy without a gateway, each in its language's own test runner: the commands are those that a new policy names.
 #[test]
 fn policies_are_asked_without_a_gateway() -> Result<()> {
+    // What the build of a policy in TypeScript had installed; and for C, the compiler of the build.
+    let npm = "npm install --offline --no-audit && npm test";
+    let amaro = "npm install --offline --no-audit && ln -s \"$TOOLS\"/node_modules/amaro node_modules && npm test";
+    let zig = "cc() { \"$ZIG\" cc -Wall -Wextra -Werror \"$@\"; }; ";
     for interface in ["receiver", "content", "sender"] {
-        for (language, install, runner) in [
-            (Language::JavaScript, &["npm", "install", "--offline", "--no-audit"][..], &["npm", "test"][..]),
-            (Language::Python, &["true"], &["python3", "-m", "unittest", "tests/test_policy.py"]),
-        ] {
+        for language in [Language::JavaScript, Language::TypeScript, Language::Python, Language::C] {
             let Some(author) = Author::new(language, interface)? else { continue };
-            for command in [install, runner] {
-                let output = Command::new(command[0]).args(&command[1..]).current_dir(&author.folder).output()?;
-                ensure!(output.status.success(), "{command:?} in {language}, {interface}: {}", said(&output));
-            }
+            let commands = match language {
+                Language::JavaScript => npm.to_owned(),
+                Language::TypeScript => amaro.to_owned(),
+                Language::Python => "python3 -m unittest tests/test_policy.py".to_owned(),
+                _ => zig.to_owned() + &named_command(&author.folder.join("tests/test_policy.c"))?,
+            };
+            let mut shell = Command::new("sh");
+            shell.args(["-ec", &commands]).env("TOOLS", tools()).env("ZIG", toolbox().zig().unwrap_or_default());
+            let output = shell.current_dir(&author.folder).output()?;
+            ensure!(output.status.success(), "{commands} in {language}, {interface}: {}", said(&output));
         }
     }
     Ok(())
+}
+
+/// The command that the comment above a test names.
+fn named_command(test: &Path) -> Result<String> {
+    let text = fs::read_to_string(test)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(" *   ")).context("a command")?;
+    Ok(line.to_owned())
 }

@@ -8,7 +8,12 @@ use std::process::Command;
 include!(concat!(env!("OUT_DIR"), "/c.rs"));
 
 /// The SDK's own files.
-pub(crate) const SDK: [(&str, &str); 2] = [("secmx.h", include_str!("../../c/secmx.h")), ("secmx.c", include_str!("../../c/secmx.c"))];
+pub(crate) const SDK: [(&str, &str); 4] = [
+    ("secmx.h", include_str!("../../c/secmx.h")),
+    ("secmx.c", include_str!("../../c/secmx.c")),
+    ("testing.h", include_str!("../../c/testing.h")),
+    ("testing.c", include_str!("../../c/testing.c")),
+];
 
 /// Small, with a stack that keeps a whole instance within the memory that the gateway's pool clears by hand.
 const FLAGS: [&str; 8] =

@@ -8,11 +8,12 @@ use std::path::Path;
 include!(concat!(env!("OUT_DIR"), "/go.rs"));
 
 /// The SDK's own files, which are a module with the bindings.
-pub(crate) const SDK: [(&str, &str); 9] = [
+pub(crate) const SDK: [(&str, &str); 10] = [
     ("go.mod", include_str!("../../go/go.mod")),
     ("secmx.go", include_str!("../../go/secmx.go")),
     ("settings.go", include_str!("../../go/settings.go")),
     ("powers.go", include_str!("../../go/powers.go")),
+    ("testing.go", include_str!("../../go/testing.go")),
     ("answer.go", include_str!("../../go/answer.go")),
     ("exports/export_secmx_policy_setup/answer.go", include_str!("../../go/exports/export_secmx_policy_setup/answer.go")),
     ("exports/export_secmx_policy_receiver/answer.go", include_str!("../../go/exports/export_secmx_policy_receiver/answer.go")),

@@ -6,12 +6,13 @@ use crate::{BuildError, Job, Language, empty, folder, read, stage, world, write}
 use std::path::{Path, PathBuf};
 
 /// The SDK's own files.
-pub(crate) const SDK: [(&str, &str); 5] = [
+pub(crate) const SDK: [(&str, &str); 6] = [
     ("package.json", include_str!("../../js/package.json")),
     ("index.js", include_str!("../../js/index.js")),
     ("index.d.ts", include_str!("../../js/index.d.ts")),
     ("testing.js", include_str!("../../js/testing.js")),
     ("testing.d.ts", include_str!("../../js/testing.d.ts")),
+    ("typescript.js", include_str!("../../js/typescript.js")),
 ];
 
 /// Replaces the types of every file that is named by spaces: lines and columns stay.

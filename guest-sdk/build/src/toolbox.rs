@@ -125,7 +125,7 @@ impl Toolbox {
     }
 
     /// The C compiler, which PyPI's package hides behind a name of its own.
-    pub(crate) fn zig(&self) -> Option<PathBuf> {
+    pub fn zig(&self) -> Option<PathBuf> {
         self.find("python-zig").or_else(|| self.find("zig"))
     }
 

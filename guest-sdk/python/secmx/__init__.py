@@ -223,7 +223,7 @@ def check(policy: Any) -> None:
         policy.check()
     except Exception as error:
         if not isinstance(error, ValueError):
-            _tell(error)
+            _tell(error, policy.check)
         from componentize_py_types import Err
 
         raise Err(str(error) or type(error).__name__) from None
@@ -242,16 +242,23 @@ def ask(policy: Any, question: str, *facts: Any) -> Ruling:
             raise TypeError(f'{question} must return a ruling, such as quarantine("code", "text"), or None. It returned {ruling!r}')
         return ruling
     except Exception as error:
-        _tell(error)
+        _tell(error, answer)
         raise
 
 
-def _tell(error: BaseException) -> None:
+def _tell(error: BaseException, answer: Any) -> None:
+    """Says in the log what was raised, and where in the author's own files: where the question is answered, when no frame is the author's."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.endswith("secmx/__init__.py")]
     told = ["".join(traceback.format_exception_only(error)).strip()]
     for frame in reversed(frames):
-        told.append(f"at {frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno}): {frame.line or ''}".rstrip(" :"))
+        told.append(f"at {frame.name} ({_base(frame.filename)}:{frame.lineno}): {frame.line or ''}".rstrip(" :"))
+    if not frames and (code := getattr(answer, "__code__", None)):
+        told.append(f"at {code.co_name} ({_base(code.co_filename)}:{code.co_firstlineno})")
     warn("\n".join(told))
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def require(policy: Any, interface: str, questions: list[str]) -> None:

@@ -57,8 +57,8 @@ fn facts(language: Language) -> [(&'static str, &'static str); 4] {
         Language::JavaScript => ("JavaScript", "Node.js and componentize-qjs", npm, REUSE),
         Language::TypeScript => ("TypeScript", "Node.js, componentize-qjs, typescript and amaro", npm, REUSE),
         Language::Python => ("Python", "componentize-py", "`python3 -m unittest tests/test_policy.py` asks it without the gateway.", REUSE),
-        Language::Go => ("Go", "Go 1.25 or newer", "`sdk/` is there for your editor.", REUSE),
-        Language::C => ("C", "zig, whose C compiler it takes", "`sdk/` is there for your editor.", SMALL),
+        Language::Go => ("Go", "Go 1.25 or newer", "Only its cases ask the policy; `sdk/testing.go` says why.", REUSE),
+        Language::C => ("C", "zig, whose C compiler it takes", "`tests/test_policy.c` asks it without the gateway.", SMALL),
     };
     [("LANGUAGE", name), ("NEEDS", needs), ("ALONE", alone), ("LIMITS", limits)]
 }
