@@ -175,7 +175,7 @@ fn believed(upstream: &Upstream, message: &Message, used: &[&Record], unheard: b
 
 /// The standing of a denial: of the records in the authority section that make it.
 fn denied(upstream: &Upstream, message: &Message, unheard: bool) -> Result<Seen, Outcome> {
-    // RFC 2308, 5: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
+    // RFC 2308, 3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
     let ttl = message.authorities.iter().find_map(|record| match &record.data {
         RData::SOA(soa) => Some(Duration::from_secs(soa.minimum.min(record.ttl).into())),
         _ => None,

@@ -6,6 +6,7 @@
 
 mod lookup;
 mod upstream;
+mod wildcard;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
 //! The way to the configured servers: hickory's pool, with DNSSEC validation on top when that is asked for (RFC 4035).
 
+use super::wildcard;
 use crate::config;
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use futures_util::stream::{self, BoxStream};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ProtocolConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer, RetryDnsHandle};
@@ -23,20 +24,52 @@ tokio::task_local! {
 
 /// The servers that are asked, each question over UDP and over TCP when the answer was truncated (D-9).
 #[derive(Clone)]
-struct Servers(RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>);
+struct Servers {
+    pool: RetryDnsHandle<Pool>,
+    /// The same servers over TCP, with no connection yet.
+    alone: Arc<dyn Fn() -> Pool + Send + Sync>,
+}
+
+type Pool = NameServerPool<TokioRuntimeProvider>;
+
+impl Servers {
+    fn new(servers: Vec<NameServerConfig>, context: PoolContext) -> Self {
+        let context = Arc::new(context);
+        let pool = Pool::from_config(servers.clone(), Arc::clone(&context), TokioRuntimeProvider::default());
+        let over_tcp: Vec<NameServerConfig> = servers.into_iter().map(over_tcp).collect();
+        let alone = move || Pool::from_config(over_tcp.clone(), Arc::clone(&context), TokioRuntimeProvider::default());
+        Self { pool: RetryDnsHandle::new(pool, 1), alone: Arc::new(alone) }
+    }
+}
 
 impl DnsHandle for Servers {
     type Response = BoxStream<'static, Result<DnsResponse, NetError>>;
     type Runtime = TokioRuntimeProvider;
 
+    /// RFC 7766, 6.2.4 lets a server close a connection whenever it likes: a question that was under way on it is asked once more, over a
+    /// connection that it shares with no other.
     fn send(&self, request: DnsRequest) -> Self::Response {
-        let note = |outcome: &Result<DnsResponse, NetError>| match outcome {
-            Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {}
-            // Outside of a look-up there is nobody to tell.
-            Err(_) => _ = UNHEARD.try_with(|unheard| unheard.store(true, Ordering::Relaxed)),
+        let (first, alone) = (self.pool.send(request.clone()), Arc::clone(&self.alone));
+        let asking = async move {
+            let outcome = match first.first_answer().await {
+                Err(error) if was_lost(&error) => alone().send(request).first_answer().await,
+                outcome => outcome,
+            };
+            match &outcome {
+                Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {}
+                // Outside of a look-up there is nobody to tell.
+                Err(_) => _ = UNHEARD.try_with(|unheard| unheard.store(true, Ordering::Relaxed)),
+            }
+            outcome
         };
-        self.0.send(request).inspect(note).boxed()
+        stream::once(asking).boxed()
     }
+}
+
+/// Whether an error may stand for a connection that ended under the question. The pool tells of it as what it knew before: that the answer
+/// over UDP was truncated, say.
+fn was_lost(error: &NetError) -> bool {
+    matches!(error, NetError::Io(_) | NetError::Truncated | NetError::Busy | NetError::Message(_) | NetError::NoConnections)
 }
 
 /// Asks, and says what may be believed.
@@ -71,9 +104,7 @@ impl Upstream {
             bail!("`dns.dnssec = \"trust-ad\"` needs resolvers on this machine, and {} is not; use \"validate\"", server.ip);
         }
         let tls = TlsConfig::new().context("the DNS resolver cannot be built")?;
-        let context = Arc::new(PoolContext::new(options(config), tls));
-        let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
-        let servers = Servers(RetryDnsHandle::new(pool, 1));
+        let servers = Servers::new(servers, PoolContext::new(options(config), tls));
         let way = match config.dnssec {
             config::Dnssec::Off => Way::Plain,
             config::Dnssec::TrustAd => Way::Marked,
@@ -98,7 +129,10 @@ impl Upstream {
                 }
             }
         };
-        let outcome = UNHEARD.scope(Arc::clone(&unheard), asking).await;
+        let outcome = match UNHEARD.scope(Arc::clone(&unheard), asking).await {
+            Err(NetError::Dns(DnsError::Nsec { query, response, .. })) if wildcard::is_proved(&query, &response) => Ok(*response),
+            outcome => outcome,
+        };
         Heard { outcome, unheard: unheard.load(Ordering::Relaxed) }
     }
 
@@ -163,6 +197,12 @@ fn anchors(config: &config::Dns) -> Result<TrustAnchors> {
         bail!("{}", wrong());
     }
     Ok(anchors)
+}
+
+/// The server without UDP.
+fn over_tcp(mut server: NameServerConfig) -> NameServerConfig {
+    server.connections.retain(|connection| matches!(connection.protocol, ProtocolConfig::Tcp));
+    server
 }
 
 /// A server that is asked over UDP, and over TCP when the answer was truncated.

@@ -96,7 +96,7 @@ fn nsec3(signed: &Signed, zone: &Name, own: &[u8], next: Vec<u8>, mut kinds: BTr
     Some(Record::from_rdata(owner, TTL, RData::DNSSEC(DNSSECRData::NSEC3(data))))
 }
 
-/// RFC 5155, 3.3: "Base32 with Extended Hex Alphabet, … without padding". SHA-1 gives 160 bits, a whole number of characters.
+/// Base32 with the extended hex alphabet and no padding (RFC 5155, 3.3; RFC 4648, 7). SHA-1 gives 160 bits, a whole number of characters.
 fn base32(octets: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let (mut bits, mut held, mut text) = (0_u32, 0, String::new());

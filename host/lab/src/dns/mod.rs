@@ -2,11 +2,13 @@
 //! whatever fault a test wants.
 
 mod denial;
+mod forgery;
 mod zones;
 
+pub use forgery::Forgery;
 pub use zones::{Denial, Fault, new_key};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use denial::Contents;
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::tlsa::TLSA;
@@ -15,7 +17,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
@@ -47,13 +50,20 @@ pub struct Dns {
 }
 
 /// Changes a reply that is about to be sent.
-type Twist = Arc<dyn Fn(&mut Message) + Send + Sync>;
+#[derive(Clone)]
+struct Twist {
+    change: Arc<dyn Fn(&mut Message) + Send + Sync>,
+    /// No validator can believe what comes of it.
+    bogus: bool,
+}
 
 struct Zone {
     answers: Mutex<HashMap<(Name, RecordType), (u32, Answer)>>,
     asked: Mutex<Vec<(String, RecordType, bool)>>,
     zones: Mutex<Zones>,
     twists: Mutex<HashMap<(Name, RecordType), Twist>>,
+    /// Answers on one TCP connection before it is closed.
+    answers_max: AtomicUsize,
 }
 
 impl Dns {
@@ -83,6 +93,7 @@ impl Dns {
             asked: Mutex::default(),
             zones: Mutex::new(Zones::new(root)?),
             twists: Mutex::default(),
+            answers_max: AtomicUsize::new(usize::MAX),
         });
         let tasks = vec![tokio::spawn(serve_udp(udp, Arc::clone(&zone), false)), tokio::spawn(serve_tcp(tcp, Arc::clone(&zone), false))];
         Ok(Self { address, zone, tasks })
@@ -111,36 +122,54 @@ impl Dns {
 
     /// [`Dns::set`], with the seconds that the answer may be kept.
     pub fn set_for(&self, name: &str, kind: RecordType, ttl: u32, answer: Answer) {
-        self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner).know(&fqdn(name));
+        self.zone.zones().know(&fqdn(name));
         let mut answers = self.zone.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.insert((fqdn(name), kind), (ttl, answer));
     }
 
     /// The key of the root as a line of a zone file: the trust anchor of this world.
     pub fn anchor(&self) -> String {
-        self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner).anchor()
+        self.zone.zones().anchor()
     }
 
     /// Signs a zone from now on. The zones above it, up to the top level domain, must be signed too.
     pub fn sign(&self, zone: &str, denial: Denial) -> Result<()> {
-        let mut zones = self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.zone.zones();
         zones.know(&fqdn(zone));
         zones.sign(&zones::zone_name(zone), denial)
     }
 
     /// Makes a zone begin here that is not signed, whatever the zone above it is.
     pub fn delegate(&self, zone: &str) {
-        self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner).delegate(&zones::zone_name(zone));
+        self.zone.zones().delegate(&zones::zone_name(zone));
     }
 
     /// Makes the signatures of a zone wrong, or right again.
     pub fn spoil(&self, zone: &str, fault: Fault) {
-        self.zone.zones.lock().unwrap_or_else(PoisonError::into_inner).spoil(&zones::zone_name(zone), fault);
+        self.zone.zones().spoil(&zones::zone_name(zone), fault);
     }
 
     /// Changes every reply to that question from now on, signatures and all.
-    pub fn twist(&self, name: &str, kind: RecordType, twist: impl Fn(&mut Message) + Send + Sync + 'static) {
-        self.zone.twists.lock().unwrap_or_else(PoisonError::into_inner).insert((fqdn(name), kind), Arc::new(twist));
+    pub fn twist(&self, name: &str, kind: RecordType, change: impl Fn(&mut Message) + Send + Sync + 'static) {
+        let twist = Twist { change: Arc::new(change), bogus: false };
+        self.zone.twists.lock().unwrap_or_else(PoisonError::into_inner).insert((fqdn(name), kind), twist);
+    }
+
+    /// [`Dns::twist`] to something that no validator can believe.
+    fn twist_to_bogus(&self, name: &str, kind: RecordType, change: impl Fn(&mut Message) + Send + Sync + 'static) {
+        let twist = Twist { change: Arc::new(change), bogus: true };
+        self.zone.twists.lock().unwrap_or_else(PoisonError::into_inner).insert((fqdn(name), kind), twist);
+    }
+
+    /// What is said to that question now, signatures and all.
+    pub fn said(&self, name: &Name, kind: RecordType) -> Result<Message> {
+        let mut query = Message::query();
+        query.add_query(Query::query(name.clone(), kind));
+        let mut edns = Edns::new();
+        edns.set_dnssec_ok(true);
+        query.set_edns(edns);
+        let reply = self.zone.reply(&query.to_vec()?, true, false).context("silence")?;
+        Ok(Message::from_vec(&reply)?)
     }
 
     /// TLSA records of a host's TCP port: usage, selector, matching type and data of each.
@@ -208,6 +237,11 @@ impl Dns {
         }
     }
 
+    /// Closes every TCP connection after that many answers, whatever else was asked on it (RFC 7766, 6.2.4).
+    pub fn hang_up_after(&self, answers: usize) {
+        self.zone.answers_max.store(answers, Ordering::Relaxed);
+    }
+
     /// Every question so far: name, kind, and whether it came over TCP.
     pub fn asked(&self) -> Vec<(String, RecordType, bool)> {
         self.zone.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -243,7 +277,7 @@ async fn serve_tcp(listener: TcpListener, zone: Arc<Zone>, validates: bool) {
 
 /// RFC 1035, 4.2.2: "The message is prefixed with a two byte length field".
 async fn converse(mut stream: TcpStream, zone: Arc<Zone>, validates: bool) -> Option<()> {
-    loop {
+    for _ in 0..zone.answers_max.load(Ordering::Relaxed) {
         let length = stream.read_u16().await.ok()?;
         let mut query = vec![0; length.into()];
         stream.read_exact(&mut query).await.ok()?;
@@ -252,6 +286,7 @@ async fn converse(mut stream: TcpStream, zone: Arc<Zone>, validates: bool) -> Op
         stream.write_u16(u16::try_from(reply.len()).ok()?).await.ok()?;
         stream.write_all(&reply).await.ok()?;
     }
+    Some(())
 }
 
 /// What was put into a reply.
@@ -291,9 +326,13 @@ impl Zone {
             reply.set_edns(edns);
         }
         let twist = self.twists.lock().unwrap_or_else(PoisonError::into_inner).get(&(name.clone(), kind)).cloned();
-        twist.into_iter().for_each(|twist| twist(&mut reply));
+        twist.iter().for_each(|twist| (twist.change)(&mut reply));
         if validates {
-            self.validate(&mut reply, &name, kind, signing);
+            let standing = match twist {
+                Some(Twist { bogus: true, .. }) => Standing::Bogus,
+                _ => self.standing(&reply, &name, kind),
+            };
+            validate(&mut reply, standing, signing);
         }
         let octets = reply.to_vec().ok()?;
         if over_tcp || octets.len() <= query.max_payload().into() {
@@ -305,28 +344,18 @@ impl Zone {
         short.to_vec().ok()
     }
 
-    /// What a resolver that validates makes of the reply, by what is known of the zone. Signatures go to whoever asked for them.
-    fn validate(&self, reply: &mut Message, name: &Name, kind: RecordType, signing: bool) {
-        let standing = {
-            let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
-            zones.standing(&zones.zone_of(name, kind))
-        };
+    fn zones(&self) -> MutexGuard<'_, Zones> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a resolver that validates makes of the reply, by what is known of the zone.
+    fn standing(&self, reply: &Message, name: &Name, kind: RecordType) -> Standing {
         let is_signature = |record: &Record| record.record_type() == RecordType::RRSIG;
         let bare = !reply.answers.is_empty() && !reply.answers.iter().any(is_signature);
-        reply.metadata.authoritative = false;
-        match standing {
-            Standing::Insecure => {}
-            Standing::Secure if !bare => reply.metadata.authentic_data = true,
-            Standing::Secure | Standing::Bogus => {
-                reply.metadata.response_code = ResponseCode::ServFail;
-                reply.answers.clear();
-                reply.authorities.clear();
-            }
-        }
-        if !signing {
-            let proof = |record: &Record| matches!(record.record_type(), RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
-            reply.answers.retain(|record| !proof(record));
-            reply.authorities.retain(|record| !proof(record));
+        let zones = self.zones();
+        match zones.standing(&zones.zone_of(name, kind)) {
+            Standing::Secure if bare => Standing::Bogus,
+            standing => standing,
         }
     }
 
@@ -362,7 +391,7 @@ impl Zone {
 
     /// What nobody set: the records that make a zone, and denials.
     fn own(&self, reply: &mut Message, answers: &HashMap<(Name, RecordType), (u32, Answer)>, name: Name, kind: RecordType) -> Filled {
-        let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = self.zones();
         zones.know(&name);
         let begins = zones.begins_at(&name);
         let own = match kind {
@@ -394,7 +423,7 @@ impl Zone {
 
     /// Adds the signatures; a denial is signed by the zone that denies, whatever names stand in it.
     fn sign(&self, reply: &mut Message, denier: Option<&Name>) {
-        let zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
+        let zones = self.zones();
         for section in [&mut reply.answers, &mut reply.authorities] {
             let mut sets: Vec<(Name, RecordType)> = section.iter().map(|record| (record.name.clone(), record.record_type())).collect();
             sets.dedup();
@@ -409,6 +438,25 @@ impl Zone {
                 section.extend(zones.signatures(&zone, &owner, kind, &records));
             }
         }
+    }
+}
+
+/// What a resolver that validates says in place of the reply. Signatures go to whoever asked for them.
+fn validate(reply: &mut Message, standing: Standing, signing: bool) {
+    reply.metadata.authoritative = false;
+    match standing {
+        Standing::Insecure => {}
+        Standing::Secure => reply.metadata.authentic_data = true,
+        Standing::Bogus => {
+            reply.metadata.response_code = ResponseCode::ServFail;
+            reply.answers.clear();
+            reply.authorities.clear();
+        }
+    }
+    if !signing {
+        let proof = |record: &Record| matches!(record.record_type(), RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3);
+        reply.answers.retain(|record| !proof(record));
+        reply.authorities.retain(|record| !proof(record));
     }
 }
 

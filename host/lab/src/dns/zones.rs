@@ -157,7 +157,8 @@ impl Zones {
 
     /// Whether a zone begins at that name.
     pub(super) fn begins_at(&self, name: &Name) -> bool {
-        name.num_labels() <= 2 || self.signed.contains_key(name) || self.unsigned.contains(name)
+        // Unlike `num_labels`, this counts the label of a wildcard.
+        name.iter().count() <= 2 || self.signed.contains_key(name) || self.unsigned.contains(name)
     }
 
     /// The zone that answers for `kind` at that name: a DS lies in the parent (RFC 4035, 3.1.4.1).
