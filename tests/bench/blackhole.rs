@@ -52,7 +52,7 @@ async fn load(swallows: bool) -> Result<Duration> {
     let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), rig.mx_port()));
     rig.dns.host("mx.partner.test", address.ip());
     rig.dns.mx("partner.test", &[(10, "mx.partner.test")]);
-    let identity = rig.authority.issue_listed(&["mx.partner.test"], &format!("http://crl.test:{}/list.crl", lists.port()))?;
+    let identity = rig.authority.issue_listed(&["mx.partner.test"], &[&format!("http://crl.test:{}/list.crl", lists.port())])?;
     web.serve("application/pkix-crl", &rig.authority.revoke(&[], time::OffsetDateTime::now_utc() - time::Duration::hours(1))?);
     let peer = Peer::start_at(address, Behaviour::default(), &identity).await?;
     let acme = if swallows {

@@ -10,6 +10,8 @@ use secmx_core::report::Event;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How often every list is fetched anew.
@@ -24,22 +26,28 @@ const LIST_OCTETS_MAX: usize = 16 << 20;
 /// How long one list may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lists that are fetched at the same time. A place that does not answer takes one of these for as long as [`PATIENCE`].
+const AT_ONCE: usize = 16;
+
 /// Keeps the lists fresh until it is told to stop.
 pub(crate) async fn keep_fresh(current: Current, revocations: Arc<Revocations>, log: Log, stop: CancellationToken) {
     let mut fetched: BTreeSet<String> = BTreeSet::new();
     let mut began = tokio::time::Instant::now();
+    let (mut reading, places) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
     loop {
         if began.elapsed() >= REFRESHED {
             (fetched, began) = (BTreeSet::new(), tokio::time::Instant::now());
         }
+        while reading.try_join_next().is_some() {}
         let generation = current.load_full();
         if generation.config.tls.revocation != Revocation::Off {
-            let wanted = sources(&generation, &revocations);
-            for source in wanted.into_iter().filter(|source| fetched.insert(place(source))) {
-                tokio::select! {
-                    () = read(&generation, &revocations, &source, &log) => {}
-                    () = stop.cancelled() => return,
-                }
+            for source in sources(&generation, &revocations).into_iter().filter(|source| fetched.insert(place(source))) {
+                let (generation, revocations, log) = (Arc::clone(&generation), Arc::clone(&revocations), log.clone());
+                let places = Arc::clone(&places);
+                reading.spawn(async move {
+                    let _place = places.acquire().await;
+                    read(&generation, &revocations, &source, &log).await;
+                });
             }
         }
         tokio::select! {
@@ -83,5 +91,5 @@ async fn download(generation: &Generation, url: &str) -> Result<Vec<u8>, String>
     let path = format!("/{path}");
     let allow_private = generation.config.send.allow_private;
     let errand = Errand { host: &host, port, path: &path, octets_max: LIST_OCTETS_MAX, timeout: PATIENCE, allow_private };
-    fetch::get(&generation.dns, None, errand).await.map(|fetched| fetched.body.to_vec())
+    fetch::get(&generation.dns, None, errand).await.map(|fetched| fetched.body.to_vec()).map_err(|failed| failed.to_string())
 }

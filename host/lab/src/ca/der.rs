@@ -64,6 +64,17 @@ pub(super) fn wrapped(tag: u8, content: &[u8]) -> Vec<u8> {
     [header.as_slice(), content].concat()
 }
 
+/// The elements with `to` in the place of each that is `from`, however deep, and the lengths around it right.
+pub(super) fn exchanged(der: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let within = |inner: &&[u8]| inner.windows(from.len()).any(|window| window == from);
+    let change = |element: &[u8]| match (element.first(), contents(element).filter(within)) {
+        _ if element == from => to.to_vec(),
+        (Some(tag), Some(inner)) => wrapped(*tag, &exchanged(inner, from, to)),
+        _ => element.to_vec(),
+    };
+    elements(der).into_iter().flat_map(change).collect()
+}
+
 /// The certificate with one bit of its signature flipped.
 pub(super) fn flipped(der: &[u8]) -> CertificateDer<'static> {
     let mut der = der.to_vec();
