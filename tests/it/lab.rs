@@ -4,11 +4,14 @@ use anyhow::{Result, ensure};
 use secmx::lab::{NAME, Own, Plan, Report, Sender, Verdict, play};
 use secmx_core::role::SenderRole;
 use secmx_lab::cases::{Case, Fate, Need, table};
+use secmx_lab::client::secure;
 use secmx_lab::ground::{Ground, Ports, Setup};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn setup() -> Setup {
     Setup { ports: Ports::default(), own: NAME.into(), keys: None }
@@ -28,7 +31,7 @@ async fn run(change: impl Fn(&mut Case), only: impl Fn(&Case) -> bool) -> Result
     play(Arc::new(ground), Arc::new(Sender::Own(Box::new(own))), &plan).await
 }
 
-/// L2-2, L2-4, L2-5, L2-6, L2-7, S-3, S5: 150 cases, each with the outcome and the code that the table has for each role.
+/// L2-2, L2-4, L2-5, L2-6, L2-7, S-3, S5: 154 cases, each with the outcome and the code that the table has for each role.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_lab_ends_as_the_table_has_it() -> Result<()> {
     let report = run(|_| {}, |_| true).await?;
@@ -117,6 +120,34 @@ async fn certificates_are_made_for_others() -> Result<()> {
     ensure!(roots[0] == roots[1] && at.join("lab/ca.pem").exists());
     let (code, text) = secmx(at, &["lab", "cert", "no-such-flaw"]).await?;
     ensure!(code == Some(3) && text.contains("lists them"), "{text}");
+    Ok(())
+}
+
+/// What a sender made of text behind 220 is seen by whether it waits for an answer over TLS.
+#[tokio::test]
+async fn who_acts_on_injected_text_is_told_from_who_discards_it() -> Result<()> {
+    let ground = Ground::build(setup(), |case| case.id == "tls-injection").await?;
+    let scene = &ground.scenes[0];
+    for (said, believed) in [("EHLO a.test\r\n", false), ("EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n", true)] {
+        let mut stream = TcpStream::connect(scene.hosts[0].1.address()).await?;
+        stream.write_all(b"EHLO a.test\r\nSTARTTLS\r\n").await?;
+        until(&mut stream, "AUTH PLAIN\r\n").await?;
+        let mut stream = secure(stream, "mx.tls-injection.lab.test", None).await?;
+        stream.write_all(said.as_bytes()).await?;
+        until(&mut stream, "250 HELP\r\n").await?;
+        ensure!(scene.was_believed() == believed, "{believed}");
+    }
+    Ok(())
+}
+
+/// Hears until that was said.
+async fn until(stream: &mut (impl AsyncRead + Unpin), said: &str) -> Result<()> {
+    let (mut heard, mut buffer) = (String::new(), [0; 4096]);
+    while !heard.contains(said) {
+        let length = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer)).await??;
+        ensure!(length > 0, "closed after {heard}");
+        heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
     Ok(())
 }
 

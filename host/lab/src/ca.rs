@@ -6,10 +6,11 @@ mod flaw;
 pub use flaw::{FLAWS, Flaw};
 
 use anyhow::{Context, Result};
-use der::{certificate_parts, contents, elements, flipped, replaced, serial, truncated, wrapped};
+use der::{certificate_parts, contents, elements, exchanged, flipped, replaced, serial, truncated, wrapped};
 use flaw::{key_for, leaf_params};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, DnType, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
@@ -28,6 +29,7 @@ pub struct Identity {
 
 /// An authority with its own root.
 pub struct Authority {
+    name: String,
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
     root_pem: String,
@@ -53,18 +55,19 @@ impl Authority {
     }
 
     fn of(name: &str, key: KeyPair) -> Result<Self> {
-        let params = authority_params(name)?;
+        Self::from_params(name, authority_params(name)?, key)
+    }
+
+    fn from_params(name: &str, params: CertificateParams, key: KeyPair) -> Result<Self> {
         let root = params.self_signed(&key)?;
-        Ok(Self { root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
+        Ok(Self { name: name.to_owned(), root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
     }
 
     /// The same with the serial number 0, as some roots in use have it.
     pub fn with_serial_zero(name: &str) -> Result<Self> {
-        let key = KeyPair::generate()?;
         let mut params = authority_params(name)?;
         params.serial_number = Some(SerialNumber::from_slice(&[0]));
-        let root = params.self_signed(&key)?;
-        Ok(Self { root: root.der().clone(), root_pem: root.pem(), issuer: Issuer::new(params, key) })
+        Self::from_params(name, params, KeyPair::generate()?)
     }
 
     /// The root, PEM: what a believer trusts.
@@ -107,11 +110,9 @@ impl Authority {
             Flaw::UnknownRoot => vec![params.signed_by(&key, &Self::new("nobody knows")?.issuer)?.der().clone()],
             Flaw::MissingIntermediate => vec![self.below(&params, &key, |_| {})?.swap_remove(0)],
             Flaw::PathTooLong => self.two_below(&params, &key)?,
-            Flaw::ExpiredIntermediate => self.below(&params, &key, |between| {
-                let day = Duration::days(1);
-                (between.not_before, between.not_after) = (OffsetDateTime::now_utc() - day * 90, OffsetDateTime::now_utc() - day * 12);
-            })?,
+            Flaw::ExpiredIntermediate => self.below(&params, &key, expire)?,
             Flaw::CrossSigned => self.below_two_roots(&params, &key)?,
+            Flaw::ExpiredRoot => self.below_an_expired_root(&params, &key)?,
             Flaw::LongChain => self.ten_below(&params, &key)?,
             Flaw::NameConstraint => self.below(&params, &key, |between| {
                 between.name_constraints = Some(NameConstraints {
@@ -142,17 +143,41 @@ impl Authority {
         Ok(identity)
     }
 
-    /// A good certificate that says where the list is that would revoke it (RFC 5280, 4.2.1.13).
-    pub fn issue_listed(&self, names: &[&str], url: &str) -> Result<Identity> {
+    /// A good certificate that says where the lists are that would revoke it, one distribution point each (RFC 5280, 4.2.1.13).
+    pub fn issue_listed(&self, names: &[&str], urls: &[&str]) -> Result<Identity> {
         let key = KeyPair::generate()?;
         let mut params = leaf_params(names, Flaw::None, None)?;
-        params.crl_distribution_points = vec![rcgen::CrlDistributionPoint { uris: vec![url.to_owned()] }];
+        params.crl_distribution_points = urls.iter().map(|url| distribution_point(url)).collect();
         let chain = vec![params.signed_by(&key, &self.issuer)?.der().clone()];
         Ok(Identity { chain_pem: pem(&chain), chain, key, staple: None })
     }
 
     /// A list that revokes these certificates of this authority, fresh for a day from `issued`.
     pub fn revoke(&self, identities: &[&Identity], issued: OffsetDateTime) -> Result<Vec<u8>> {
+        self.list(identities, issued, None)
+    }
+
+    /// The same list, which says that it is the one at `url` and no other (RFC 5280, 5.2.5).
+    pub fn revoke_at(&self, identities: &[&Identity], issued: OffsetDateTime, url: &str) -> Result<Vec<u8>> {
+        self.list(identities, issued, Some(CrlIssuingDistributionPoint { distribution_point: distribution_point(url), scope: None }))
+    }
+
+    /// The same list, which says that it is about some reasons only, with these octets as the BIT STRING that names them.
+    pub fn revoke_for(&self, identities: &[&Identity], issued: OffsetDateTime, url: &str, reasons: &[u8]) -> Result<Vec<u8>> {
+        const ONLY_HOSTS: [u8; 3] = [0x81, 1, 0xff];
+        let point = CrlIssuingDistributionPoint { distribution_point: distribution_point(url), scope: Some(CrlScope::UserCertsOnly) };
+        let list = self.list(identities, issued, Some(point))?;
+        let (tbs, algorithm) = certificate_parts(&list).context("a list")?;
+        // onlySomeReasons stands behind onlyContainsUserCerts, as [3].
+        self.sign(&exchanged(tbs, &ONLY_HOSTS, &wrapped(0x83, reasons)), algorithm)
+    }
+
+    fn list(
+        &self,
+        identities: &[&Identity],
+        issued: OffsetDateTime,
+        issuing_distribution_point: Option<CrlIssuingDistributionPoint>,
+    ) -> Result<Vec<u8>> {
         let revoked = identities.iter().map(|identity| {
             Ok(rcgen::RevokedCertParams {
                 serial_number: SerialNumber::from_slice(&serial(identity.chain.first().context("a chain")?)?),
@@ -165,7 +190,7 @@ impl Authority {
             this_update: issued,
             next_update: issued + Duration::days(1),
             crl_number: SerialNumber::from(1_u64),
-            issuing_distribution_point: None,
+            issuing_distribution_point,
             revoked_certs: revoked.collect::<Result<_>>()?,
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
         };
@@ -210,6 +235,18 @@ impl Authority {
         Ok(vec![leaf.der().clone(), old.der().clone(), ours.der().clone()])
     }
 
+    /// Signs with the root, and shows how it was certified before it was known by itself.
+    fn below_an_expired_root(&self, params: &CertificateParams, key: &KeyPair) -> Result<Vec<CertificateDer<'static>>> {
+        let mut old = authority_params("SecMX lab, in former times")?;
+        expire(&mut old);
+        let old = Self::from_params("in former times", old, KeyPair::generate()?)?;
+        let mut ours = authority_params(&self.name)?;
+        ours.use_authority_key_identifier_extension = true;
+        let ours = ours.signed_by(self.issuer.key(), &old.issuer)?;
+        let leaf = params.signed_by(key, &self.issuer)?;
+        Ok(vec![leaf.der().clone(), ours.der().clone(), old.root])
+    }
+
     fn ten_below(&self, params: &CertificateParams, key: &KeyPair) -> Result<Vec<CertificateDer<'static>>> {
         let (mut chain, mut above): (Vec<CertificateDer<'static>>, Option<Issuer<'static, KeyPair>>) = (Vec::new(), None);
         for depth in 0..10 {
@@ -226,15 +263,28 @@ impl Authority {
 
     /// The certificate without version and extensions, signed again.
     fn version_1(&self, leaf: &[u8]) -> Result<CertificateDer<'static>> {
-        use rcgen::SigningKey;
         let (tbs, algorithm) = certificate_parts(leaf).context("a certificate")?;
         let fields = elements(contents(tbs).context("a certificate")?);
         let kept: Vec<u8> = fields.into_iter().filter(|field| !matches!(field.first(), Some(0xa0 | 0xa3))).flatten().copied().collect();
-        let tbs = wrapped(0x30, &kept);
-        let signature = self.issuer.key().sign(&tbs)?;
-        let signature = wrapped(0x03, &[&[0], signature.as_slice()].concat());
-        Ok(wrapped(0x30, &[tbs.as_slice(), algorithm, &signature].concat()).into())
+        Ok(self.sign(&wrapped(0x30, &kept), algorithm)?.into())
     }
+
+    /// The part that is signed, with this algorithm and a signature behind it.
+    fn sign(&self, tbs: &[u8], algorithm: &[u8]) -> Result<Vec<u8>> {
+        use rcgen::SigningKey;
+        let signature = wrapped(0x03, &[&[0], self.issuer.key().sign(tbs)?.as_slice()].concat());
+        Ok(wrapped(0x30, &[tbs, algorithm, &signature].concat()))
+    }
+}
+
+/// Makes its time end twelve days ago.
+fn expire(params: &mut CertificateParams) {
+    let (now, day) = (OffsetDateTime::now_utc(), Duration::days(1));
+    (params.not_before, params.not_after) = (now - day * 90, now - day * 12);
+}
+
+fn distribution_point(url: &str) -> CrlDistributionPoint {
+    CrlDistributionPoint { uris: vec![url.to_owned()] }
 }
 
 fn pem(chain: &[CertificateDer<'_>]) -> String {

@@ -1,11 +1,13 @@
 //! The cases of the lab as data: what the world does, and what must come of it under each role. The file itself says how it is read.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
+use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 
 /// What a case is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Area {
     /// Certificates of hosts.
     Certificate,
@@ -33,12 +35,11 @@ impl Area {
             Self::Receiver => "receiver",
         }
     }
-
-    const ALL: [Self; 6] = [Self::Certificate, Self::Dane, Self::SrvMx, Self::MtaSts, Self::TlsSmtp, Self::Receiver];
 }
 
 /// What a message came to, or must come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Fate {
     /// Delivered in the clear.
     Plain,
@@ -72,6 +73,14 @@ impl FromStr for Fate {
     }
 }
 
+impl TryFrom<String> for Fate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,12 +98,14 @@ impl fmt::Display for Fate {
 }
 
 /// What is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Message {
     /// A plain message.
     #[default]
     Usual,
     /// Content beyond ASCII (RFC 6152).
+    #[serde(rename = "8bit")]
     EightBit,
     /// A sender's address beyond ASCII (RFC 6531).
     Utf8,
@@ -103,7 +114,8 @@ pub enum Message {
 }
 
 /// What a sender must be given for a case, besides DNS and the root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// The lab's list of revoked certificates.
     Crl,
@@ -112,7 +124,8 @@ pub enum Need {
 }
 
 /// One case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
     /// Its name, and the first label of its domain.
     pub id: String,
@@ -134,7 +147,10 @@ pub struct Case {
     pub by: Option<String>,
     /// First labels of a host that must not see a connection.
     pub never: Option<String>,
+    /// What mail of a secure only sender may come to as well, where the sender is another one: it is told apart by what it acted on.
+    pub also: Option<Fate>,
     /// What is sent.
+    #[serde(default)]
     pub message: Message,
     /// What the sender must be given.
     pub needs: Option<Need>,
@@ -172,56 +188,12 @@ pub fn table() -> Result<Vec<Case>> {
     read(include_str!("cases.toml")).context("host/lab/src/cases.toml")
 }
 
-/// Reads the part of TOML that the file keeps to: `[[case]]`, comments, and `key = "value"` without escapes.
 fn read(text: &str) -> Result<Vec<Case>> {
-    let mut cases: Vec<Vec<(&str, &str)>> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let pair = line.split_once(" = ").and_then(|(key, value)| Some((key, value.strip_prefix('"')?.strip_suffix('"')?)));
-        match (line, pair, cases.last_mut()) {
-            ("[[case]]", ..) => cases.push(Vec::new()),
-            (_, Some((_, value)), _) if value.contains(['"', '\\']) => bail!("line {number}: no escapes here"),
-            (_, Some(pair), Some(case)) if case.iter().all(|(key, _)| *key != pair.0) => case.push(pair),
-            _ => bail!("line {number}: {line}"),
-        }
+    #[derive(Deserialize)]
+    struct Table {
+        case: Vec<Case>,
     }
-    cases.into_iter().map(|case| case_of(&case)).collect()
-}
-
-fn case_of(pairs: &[(&str, &str)]) -> Result<Case> {
-    let find = |key: &str| pairs.iter().find(|(known, _)| *known == key).map(|(_, value)| (*value).to_owned());
-    let id = find("id").context("a case without id")?;
-    let known = ["id", "area", "title", "does", "bes", "sos", "ber", "sor", "by", "never", "message", "needs"];
-    if let Some((key, _)) = pairs.iter().find(|(key, _)| !known.contains(key)) {
-        bail!("{id}: no case has a {key}");
-    }
-    let text = |key: &str| find(key).with_context(|| format!("{id}: no {key}"));
-    let fate = |key: &str| find(key).map(|value| value.parse().map_err(|error| anyhow!("{id}: {error}"))).transpose();
-    let area = text("area")?;
-    Ok(Case {
-        area: Area::ALL.into_iter().find(|known| known.word() == area).with_context(|| format!("{id}: no area is called {area}"))?,
-        title: text("title")?,
-        does: text("does")?,
-        bes: fate("bes")?,
-        sos: fate("sos")?,
-        ber: find("ber"),
-        sor: find("sor"),
-        by: find("by"),
-        never: find("never"),
-        message: match find("message").as_deref() {
-            None => Message::Usual,
-            Some("8bit") => Message::EightBit,
-            Some("utf8") => Message::Utf8,
-            Some("requiretls") => Message::RequireTls,
-            Some(other) => bail!("{id}: no message is called {other}"),
-        },
-        needs: match find("needs").as_deref() {
-            None => None,
-            Some("crl") => Some(Need::Crl),
-            Some("own-name") => Some(Need::OwnName),
-            Some(other) => bail!("{id}: nothing is called {other}"),
-        },
-        id,
-    })
+    Ok(toml::from_str::<Table>(text)?.case)
 }
 
 #[cfg(test)]
@@ -249,7 +221,9 @@ mod tests {
     fn what_is_no_case_is_an_error() {
         let good = "[[case]]\nid = \"x\"\narea = \"dane\"\ntitle = \"t\"\ndoes = \"d\"\nbes = \"waits 4.7.5\"\n";
         assert_eq!(read(good).expect("good")[0].bes, Some(Fate::Waits("4.7.5".into())));
-        for (from, to) in [("dane", "done"), ("waits", "wait"), ("title", "titel"), ("\"d\"", "d"), ("[[case]]\n", ""), ("does", "id")] {
+        for (from, to) in
+            [("dane", "done"), ("waits", "wait"), ("title", "titel"), ("\"d\"", "d"), ("[[case]]\n", ""), ("does", "id"), ("bes", "ebs")]
+        {
             assert!(read(&good.replacen(from, to, 1)).is_err(), "{to}");
         }
     }

@@ -145,6 +145,11 @@ impl Scene {
         self.hosts.iter().filter(|(_, peer)| peer.connections().iter().any(told)).map(|(host, _)| host.clone()).collect()
     }
 
+    /// Whether a client acted on what was said in the clear behind 220, as if it had come over TLS.
+    pub fn was_believed(&self) -> bool {
+        self.hosts.iter().any(|(_, peer)| peer.connections().iter().any(|seen| seen.misled))
+    }
+
     /// Whether a host saw a connection.
     pub fn was_called(&self, host: &str) -> bool {
         self.hosts.iter().any(|(name, peer)| name == host && !peer.connections().is_empty())

@@ -14,6 +14,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+/// How long a client must wait for its first answer over TLS, where it was given another one in the clear.
+const HELD_BACK: Duration = Duration::from_millis(300);
+
 /// What the peer does about STARTTLS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StartTls {
@@ -89,6 +92,8 @@ pub struct Seen {
     pub tls: bool,
     /// Whether that handshake resumed an earlier session (RFC 8446, 2.2).
     pub resumed: bool,
+    /// Whether the client went on before it was answered over TLS: with what stood in the clear behind 220 ([`StartTls::Injects`]).
+    pub misled: bool,
 }
 
 /// One message that the peer took.
@@ -317,6 +322,9 @@ impl Host {
                 within_data = false;
             }
             let text = String::from_utf8_lossy(&line).into_owned();
+            if tls && matches!(self.behaviour.starttls, StartTls::Injects(_)) && text.starts_with("EHLO") {
+                self.hold_back(stream, &mut pending, number).await;
+            }
             let reply = self.reply(&text, tls);
             self.say(stream, reply.as_bytes()).await?;
             let (verb, accepted) = (text.get(..4).unwrap_or(".").to_ascii_uppercase(), reply.starts_with(['2', '3']));
@@ -337,6 +345,17 @@ impl Host {
                 "QUIT" => return Some(End::Over),
                 _ => {}
             }
+        }
+    }
+
+    /// Lets the client wait for an answer, and takes note of whether it does.
+    async fn hold_back<S: AsyncRead + Unpin>(&self, stream: &mut S, pending: &mut Vec<u8>, number: usize) {
+        let before = pending.len();
+        let more = tokio::time::timeout(HELD_BACK, stream.read_buf(pending)).await;
+        let more = pending.get(before..).filter(|_| more.is_ok()).unwrap_or_default().to_vec();
+        self.note(number, true, &more);
+        if let Some(seen) = self.memory.lock().0.get_mut(number) {
+            seen.misled |= !pending.is_empty();
         }
     }
 

@@ -6,7 +6,7 @@ use secmx_lab::ground::Scene;
 use serde::Serialize;
 
 /// How a case ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As the table has it.
@@ -41,13 +41,19 @@ pub(super) fn of(scene: &Scene, user: &str, expected: &Fate, sent: &Sent, exact:
     if user == "sos" && !leaks.is_empty() {
         return (Verdict::Failed, format!("{} heard of secure only mail in the clear", leaks.join(", ")));
     }
+    if scene.was_believed() {
+        return (Verdict::Failed, "it took what stood in the clear behind 220 for an answer over TLS".to_owned());
+    }
     if let Some(never) = scene.case.never.as_ref().filter(|never| scene.was_called(never)) {
         return (Verdict::Failed, format!("{never} was connected to"));
     }
     let outcome = match exact {
         true if *expected == sent.fate => Verdict::Passed,
         true => Verdict::Failed,
-        false => seen_from_outside(expected, &sent.fate),
+        false => {
+            let also = scene.case.also.as_ref().filter(|_| user == "sos").map(|also| seen_from_outside(also, &sent.fate));
+            also.into_iter().fold(seen_from_outside(expected, &sent.fate), Verdict::min)
+        }
     };
     let wrong_host = scene.case.by.as_ref().filter(|by| !is_kept(&sent.fate) && sent.by.as_ref() != Some(by));
     match wrong_host {

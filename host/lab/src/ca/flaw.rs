@@ -67,6 +67,8 @@ pub enum Flaw {
     ExpiredIntermediate,
     /// Its authority was certified by a root that nobody knows, and by ours as well; both certificates are sent. Nothing is wrong with that.
     CrossSigned,
+    /// Our root was certified by an older one that ended twelve days ago; both certificates are sent. Nothing is wrong with that.
+    ExpiredRoot,
     /// It says that it may sign others.
     MaySign,
     /// Its last third is missing.
@@ -112,6 +114,7 @@ pub const FLAWS: &[(&str, Flaw)] = &[
     ("missing-intermediate", Flaw::MissingIntermediate),
     ("expired-intermediate", Flaw::ExpiredIntermediate),
     ("cross-signed", Flaw::CrossSigned),
+    ("expired-root", Flaw::ExpiredRoot),
     ("long-chain", Flaw::LongChain),
     ("path-too-long", Flaw::PathTooLong),
     ("name-constraint", Flaw::NameConstraint),

@@ -2,11 +2,12 @@
 
 use super::{At, Builder, sha256};
 use crate::ca::{Authority, Flaw, Identity};
-use crate::dns::{Answer, Denial, Fault};
+use crate::dns::{Answer, Denial, Fault, Forgery};
 use crate::peer::{Behaviour, StartTls};
 use anyhow::Result;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::TLSA;
+use hickory_proto::rr::{RData, RecordType};
 
 pub(super) async fn build(world: &mut Builder<'_>) -> Result<()> {
     world.mx(&[(10, "mx")]);
@@ -112,6 +113,11 @@ async fn elsewhere(world: &mut Builder<'_>, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// A TLSA record that can be used for nothing.
+fn no_use() -> RData {
+    RData::TLSA(TLSA::new(0.into(), 0.into(), 1.into(), vec![7; 32]))
+}
+
 async fn dnssec(world: &mut Builder<'_>, what: &str) -> Result<()> {
     let identity = world.good("mx").await?;
     let fault = match what {
@@ -120,9 +126,20 @@ async fn dnssec(world: &mut Builder<'_>, what: &str) -> Result<()> {
         "not-yet-valid" => Fault::NotYetValid,
         "stripped" => Fault::Stripped,
         "unknown-algorithm" => Fault::UnknownAlgorithm,
+        "keytrap" => Fault::KeyTrap,
         "nsec3" => {
             world.tlsa("mx", At::Mx, &[(3, 1, 1, sha256(&identity.public_key()))]);
             return world.dns.sign(&world.domain, Denial::Nsec3(0));
+        }
+        "forged-nsec" => {
+            world.tlsa("mx", At::Mx, &[wrong()]);
+            return world.dns.forge(&world.tlsa_owner("mx", At::Mx), RecordType::TLSA, Forgery::NsecBeside);
+        }
+        "forged-wildcard" => {
+            let owner = world.tlsa_owner("mx", At::Mx);
+            world.dns.txt(&owner, &["there is no TLSA here"]);
+            world.dns.set(&format!("*._tcp.{}", world.name("mx")), RecordType::TLSA, Answer::Records(vec![no_use()]));
+            return world.dns.forge(&owner, RecordType::TLSA, Forgery::Wildcard);
         }
         "bogus-srv" => {
             world.secure("secmail").await?;
