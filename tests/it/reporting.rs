@@ -191,12 +191,18 @@ async fn a_report_names_the_policy_that_failed() -> Result<()> {
     rig.dns.host("mta-sts.sts.test", policies.ip());
     rig.dns.txt("_mta-sts.sts.test", &["v=STSv1; id=1"]);
     let lost = partner(&rig, "lost.test", 5, Behaviour::default(), "mailto:r@reports.test").await?;
-    rig.dns.txt("_mta-sts.lost.test", &["v=STSv1; id=1"]);
+    let unproved = partner(&rig, "unproved.test", 6, Behaviour::default(), "mailto:r@reports.test").await?;
+    let expired = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 7), rig.web_port()));
+    let _expired = Web::start_at(expired, Some(&rig.identity("mta-sts.unproved.test", Flaw::Expired)?)).await?;
+    rig.dns.host("mta-sts.unproved.test", expired.ip());
+    for domain in ["lost.test", "unproved.test"] {
+        rig.dns.txt(&format!("_mta-sts.{domain}"), &["v=STSv1; id=1"]);
+    }
     for zone in ["test", "dane.test"] {
         rig.dns.sign(zone, Denial::Nsec)?;
     }
     rig.start(&format!("mta_sts.port = {}\n", rig.web_port()), MORE).await?;
-    for domain in ["dane.test", "sts.test", "lost.test"] {
+    for domain in ["dane.test", "sts.test", "lost.test", "unproved.test"] {
         let queue = rig.submit("ana@agency.test", &[&format!("bo@{domain}")]).await?;
         rig.outcome(&queue).await?;
     }
@@ -218,15 +224,13 @@ async fn a_report_names_the_policy_that_failed() -> Result<()> {
         (&sts[0]["failure-details"][0]["result-type"], &sts[0]["summary"]["total-failure-session-count"]),
         (&json!("certificate-expired"), &json!(1))
     );
-    let failed: Vec<Value> = of("lost.test")?
-        .as_array()
-        .context("policies")?
-        .iter()
-        .filter(|told| told["policy"]["policy-type"] == "sts")
-        .map(|told| told["failure-details"][0]["result-type"].clone())
-        .collect();
-    assert_eq!(failed, ["sts-policy-fetch-error"], "{shown:#}");
-    assert_eq!(lost.messages().len(), 1, "and mail goes on");
+    for (domain, expected) in [("lost.test", "sts-policy-fetch-error"), ("unproved.test", "sts-webpki-invalid")] {
+        let policies = of(domain)?;
+        let told = policies.as_array().context("policies")?.iter().filter(|told| told["policy"]["policy-type"] == "sts");
+        let failed: Vec<&Value> = told.map(|told| &told["failure-details"][0]["result-type"]).collect();
+        assert_eq!(failed, [expected], "{shown:#}");
+    }
+    assert_eq!((lost.messages().len(), unproved.messages().len()), (1, 1), "and mail goes on");
     Ok(())
 }
 

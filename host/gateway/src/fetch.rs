@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use secmx_core::mail::Domain;
 use secmx_core::secmx::discovery::Answer;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +36,34 @@ pub(crate) struct Errand<'a> {
     pub(crate) allow_private: bool,
 }
 
+/// Why nothing came, in words.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The host did not prove its name.
+    Unproved(String),
+    /// Anything else.
+    Otherwise(String),
+}
+
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Self::Otherwise(text)
+    }
+}
+
+impl From<&str> for Failed {
+    fn from(text: &str) -> Self {
+        Self::Otherwise(text.to_owned())
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unproved(text) | Self::Otherwise(text)) = self;
+        f.write_str(text)
+    }
+}
+
 /// What came.
 #[derive(Debug)]
 pub(crate) struct Fetched {
@@ -43,33 +72,37 @@ pub(crate) struct Fetched {
     pub(crate) body: Bytes,
 }
 
-/// Fetches over HTTP, or over HTTPS when there is TLS to do it with. Errors say what went wrong, in words.
-pub(crate) async fn get(dns: &Dns, tls: Option<&ClientTls>, errand: Errand<'_>) -> Result<Fetched, String> {
+/// Fetches over HTTP, or over HTTPS when there is TLS to do it with.
+pub(crate) async fn get(dns: &Dns, tls: Option<&ClientTls>, errand: Errand<'_>) -> Result<Fetched, Failed> {
     let fetching = async {
         let stream = dial(dns, errand).await?;
         match tls {
-            None => exchange(stream, errand, None).await,
-            Some(tls) => exchange(secure(tls, stream, errand).await?, errand, None).await,
+            None => Ok(exchange(stream, errand, None).await?),
+            Some(tls) => Ok(exchange(secure(tls, stream, errand).await?, errand, None).await?),
         }
     };
     bounded(errand, fetching).await
 }
 
-/// Hands over a body of that kind over HTTPS. Errors say what went wrong, in words; an answer that is not of class 2 is one.
-pub(crate) async fn post(dns: &Dns, tls: &ClientTls, errand: Errand<'_>, kind: &'static str, body: Vec<u8>) -> Result<(), String> {
+/// Hands over a body of that kind over HTTPS. An answer that is not of class 2 is an error.
+pub(crate) async fn post(dns: &Dns, tls: &ClientTls, errand: Errand<'_>, kind: &'static str, body: Vec<u8>) -> Result<(), Failed> {
     let posting = async {
         let stream = dial(dns, errand).await?;
-        exchange(secure(tls, stream, errand).await?, errand, Some((kind, body.into()))).await.map(drop)
+        Ok(exchange(secure(tls, stream, errand).await?, errand, Some((kind, body.into()))).await.map(drop)?)
     };
     bounded(errand, posting).await
 }
 
-async fn bounded<T>(errand: Errand<'_>, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    tokio::time::timeout(errand.timeout, work).await.unwrap_or_else(|_| Err(format!("no answer within {:?}", errand.timeout)))
+async fn bounded<T>(errand: Errand<'_>, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    tokio::time::timeout(errand.timeout, work).await.unwrap_or_else(|_| Err(format!("no answer within {:?}", errand.timeout).into()))
 }
 
-async fn secure(tls: &ClientTls, stream: TcpStream, errand: Errand<'_>) -> Result<TlsStream<TcpStream>, String> {
-    tls.connect_strictly(stream, errand.host).await.map_err(|error| error.to_string())
+async fn secure(tls: &ClientTls, stream: TcpStream, errand: Errand<'_>) -> Result<TlsStream<TcpStream>, Failed> {
+    match tls.connect_strictly(stream, errand.host).await {
+        Ok((stream, Ok(()))) => Ok(stream),
+        Ok((_, Err(doubt))) => Err(Failed::Unproved(doubt.text)),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 async fn dial(dns: &Dns, errand: Errand<'_>) -> Result<TcpStream, String> {

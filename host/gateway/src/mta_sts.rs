@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::config::Verify;
-use crate::fetch::{self, Errand};
+use crate::fetch::{self, Errand, Failed};
 use crate::generation::{Current, Generation};
 use crate::log::Log;
 use bytes::Bytes;
@@ -193,12 +193,16 @@ impl PolicyStore {
 
 /// Fetches a policy. Errors say what is wrong with the host or with what it serves.
 async fn fetch(generation: &Generation, domain: &Domain) -> Result<Policy, Detail> {
-    let body = body(generation, domain).await.map_err(|why| Detail::new(ResultType::StsPolicyFetchError, &why))?;
+    let kind = |failed: &Failed| match failed {
+        Failed::Unproved(_) => ResultType::StsWebpkiInvalid,
+        Failed::Otherwise(_) => ResultType::StsPolicyFetchError,
+    };
+    let body = body(generation, domain).await.map_err(|failed| Detail::new(kind(&failed), &failed.to_string()))?;
     Policy::parse(&body).map_err(|why| Detail::new(ResultType::StsPolicyInvalid, &why))
 }
 
 /// What the policy host serves.
-async fn body(generation: &Generation, domain: &Domain) -> Result<Bytes, String> {
+async fn body(generation: &Generation, domain: &Domain) -> Result<Bytes, Failed> {
     let send = &generation.config.send;
     let host = sts::policy_host(domain).ok_or("its name is too long for a policy host")?;
     let errand = Errand {
@@ -212,7 +216,7 @@ async fn body(generation: &Generation, domain: &Domain) -> Result<Bytes, String>
     let fetched = fetch::get(&generation.dns, Some(&generation.client_tls), errand).await?;
     let kind = fetched.kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("text/plain") {
-        return Err(format!("it serves {kind:?} where a policy is text/plain"));
+        return Err(format!("it serves {kind:?} where a policy is text/plain").into());
     }
     Ok(fetched.body)
 }

@@ -91,9 +91,9 @@ fn decoded(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyType {
-    /// "The TLSA record applied."
+    /// TLSA records applied.
     Tlsa,
-    /// "The MTA-STS Policy applied."
+    /// An MTA-STS policy applied.
     Sts,
     /// Neither did.
     NoPolicyFound,
@@ -157,6 +157,8 @@ pub enum ResultType {
     StsPolicyFetchError,
     /// It was had, and is none.
     StsPolicyInvalid,
+    /// "The MTA-STS Policy could not be authenticated using PKIX validation."
+    StsWebpkiInvalid,
 }
 
 /// What went wrong in a session, and where. Sessions that are alike in all of it are counted together.

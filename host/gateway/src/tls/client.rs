@@ -80,8 +80,9 @@ impl ClientTls {
         })
     }
 
-    /// Makes a connection secure to a host that must prove its name, such as one that serves policies. Errors when it does not.
-    pub(crate) async fn connect_strictly<S>(&self, stream: S, host: &Domain) -> io::Result<TlsStream<S>>
+    /// Makes a connection secure to a host that must prove its name, such as one that serves policies, and says whether it does. Errors when
+    /// there is no TLS to be had.
+    pub(crate) async fn connect_strictly<S>(&self, stream: S, host: &Domain) -> io::Result<(TlsStream<S>, Result<(), Doubt>)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -90,7 +91,7 @@ impl ClientTls {
         let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let proved = self.anchors.verify(chain, &[name], Terms::at(UnixTime::now()));
-        proved.map(|()| stream).map_err(|doubt| io::Error::other(doubt.text))
+        Ok((stream, proved))
     }
 
     fn want(&self, chain: &[CertificateDer<'_>]) {

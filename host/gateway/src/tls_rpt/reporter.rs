@@ -227,7 +227,7 @@ async fn post(generation: &Generation, address: &str, report: Vec<u8>) -> Result
         timeout: PATIENCE,
         allow_private: generation.config.send.allow_private,
     };
-    fetch::post(&generation.dns, &generation.client_tls, errand, KIND, report).await.map_err(|error| anyhow!(error))
+    fetch::post(&generation.dns, &generation.client_tls, errand, KIND, report).await.map_err(|failed| anyhow!("{failed}"))
 }
 
 /// The day of a moment, UTC.
