@@ -6,13 +6,16 @@ use hickory_proto::rr::rdata::tlsa::TLSA;
 use hickory_proto::rr::rdata::{A, MX, SRV, TXT};
 use hickory_proto::rr::{RData, RecordType};
 use secmx_lab::ca::Flaw;
-use secmx_lab::dns::{Answer, Denial};
+use secmx_lab::dns::{Answer, Denial, Dns};
 use secmx_lab::peer::{Behaviour, Peer, StartTls};
 use secmx_tests::Rig;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Asks with the real program and the configuration of this world. Gives the exit code and both outputs.
 async fn ask(rig: &Rig, arguments: &[&str]) -> Result<(i32, String, String)> {
@@ -129,6 +132,62 @@ async fn a_probe_believes_dane_as_a_delivery_does() -> Result<()> {
     let (code, signed) = ask_json(&rig, &["probe", "signed.test", "--as", "BES"]).await?;
     assert_eq!((code, &outcome(&signed, "BES")?["comes"]), (1, &json!("waits")), "no plaintext against DANE: {signed:#}");
     assert!(host.messages().is_empty() && peers.iter().all(|peer| peer.messages().is_empty()));
+    Ok(())
+}
+
+/// Times stand beside what was found, and another resolver is asked the same: where it differs is shown, and the answer stays that of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_compares_resolvers() -> Result<()> {
+    let (rig, _peers) = world().await?;
+    fs::write(rig.file(), rig.configuration("", "").replace("[dns]\n", "[dns]\ndnssec = \"off\"\n"))?;
+    let other = Dns::start().await?;
+    other.secmx("health.test", &[(10, 10, rig.mx_port(), "secmail.health.test")]);
+    other.mx("health.test", &[(10, "mx.elsewhere.test")]);
+    let (code, same) = ask_json(&rig, &["probe", "health.test", "--dns-only", "--compare", &rig.dns.addr().to_string()]).await?;
+    assert_eq!((code, &same["compared"]["otherwise"]), (0, &json!([])), "{same:#}");
+    assert!(same["found"].as_array().context("found")?.iter().all(|found| found["took_ms"].is_u64()), "{same:#}");
+    let (code, differs) = ask_json(&rig, &["probe", "health.test", "--dns-only", "--compare", &other.addr().to_string()]).await?;
+    let otherwise = differs["compared"]["otherwise"].as_array().context("otherwise")?;
+    let shown: Vec<_> = otherwise.iter().map(|found| (&found["kind"], &found["records"])).collect();
+    assert_eq!(shown, [(&json!("MX"), &json!(["10 mx.elsewhere.test"])), (&json!("TLSRPT"), &json!([]))], "{differs:#}");
+    assert_eq!((code, &differs["answer"]), (0, &json!("yes")));
+    let (_, text, _) = ask(&rig, &["probe", "health.test", "--dns-only", "--compare", &other.addr().to_string()]).await?;
+    assert!(text.contains("says otherwise:") && text.contains(" ms"), "{text}");
+    let (code, _, err) = ask(&rig, &["probe", "health.test", "--compare", "ns.test"]).await?;
+    assert!(code == 2 && err.contains("an IP address such as"), "{err}");
+    Ok(())
+}
+
+/// Asked again and again, it prints what changed, and ends with Ctrl-C and the code of the last answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_watches() -> Result<()> {
+    let (rig, _peers) = world().await?;
+    let mut child = tokio::process::Command::new(secmx_tests::process::binary()?)
+        .args(["probe", "health.test", "--dns-only", "--watch", "1s", "-c"])
+        .arg(rig.file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    let mut next = async |part: &str| -> Result<Vec<String>> {
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|line: &String| !line.contains(part)) {
+            let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.with_context(|| format!("{seen:?}"))??;
+            seen.push(line.context("it ended")?);
+        }
+        Ok(seen)
+    };
+    next("10 mx.health.test").await?;
+    rig.dns.mx("health.test", &[(10, "mx.new.test")]);
+    let seen = next("10 mx.new.test").await?;
+    assert_eq!(seen.iter().filter(|line| line.starts_with("health.test ")).count(), 1, "only what changed: {seen:?}");
+    rig.dns.forget("_secmx._tcp.health.test");
+    rig.dns.mx("health.test", &[(0, ".")]);
+    next("takes no mail").await?;
+    let id = child.id().context("it runs")?.to_string();
+    assert!(tokio::process::Command::new("kill").args(["-INT", &id]).status().await?.success());
+    assert_eq!(child.wait().await?.code(), Some(3), "there is nowhere to send to any more");
     Ok(())
 }
 

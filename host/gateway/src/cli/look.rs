@@ -2,13 +2,14 @@
 
 use super::remote::Told;
 use super::{Exit, Origin};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::diagnosis::probe::Answer;
 use anyhow::Result;
 use secmx_core::channel::Level;
 use secmx_core::mail::{Domain, Mailbox};
 use secmx_core::role::SenderRole;
 use std::env;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Nobody waits for minutes at a prompt, as a queue can.
@@ -107,6 +108,11 @@ pub(super) fn level(text: &str) -> Result<Level, String> {
         .into_iter()
         .find(|level| level.to_string() == text)
         .ok_or_else(|| "expected encrypted, host or domain".to_owned())
+}
+
+/// A DNS resolver as an argument.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    config::name_server(text).map_err(|expected| format!("expected {expected}"))
 }
 
 /// The code of an answer.

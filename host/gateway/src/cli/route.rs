@@ -1,7 +1,7 @@
 //! `secmx route`: where and how would this recipient's mail go, and why?
 
 use super::look::{Look, Marks, configuration, exit, mailbox};
-use super::probe::published;
+use super::probe::{Style, published};
 use super::{Exit, Origin, runtime, say, words};
 use crate::diagnosis::Comes;
 use crate::diagnosis::route::{self, Question, Route};
@@ -87,7 +87,8 @@ fn text(route: &Route, marks: Marks) -> String {
         if route.content.is_empty() { String::new() } else { format!("; on the message, not asked here: {}", route.content.join(", ")) };
     let _ = writeln!(text, " 2 policies    {}{content}", if said.is_empty() { "none was asked".to_owned() } else { said.join("; ") });
     let _ = writeln!(text, " 3 discover    {}", if route.found.is_empty() { "nothing to look for" } else { "" });
-    route.found.iter().for_each(|found| published(found, marks, &mut text));
+    let style = Style { transcript: false, times: false, marks };
+    route.found.iter().for_each(|found| published(found, style, &mut text));
     for note in &route.notes {
         let _ = writeln!(text, "  {} {note}", marks.odd);
     }

@@ -66,6 +66,7 @@ pub use secret::Secret;
 pub use send::{Accept, Discover, Downgrade, MtaSts, Outward, Profile, SecureOnly, Verify};
 pub use tls::{Acme, CertificateFiles, Challenge, CrlSource, Revocation, Tls, Trust};
 pub use value::Network;
+pub(crate) use value::name_server;
 pub use web::{Publish, ReportPlace, StsMode, Web};
 
 use jiff::Timestamp;

@@ -132,14 +132,20 @@ impl Setting for SocketAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NameServer(pub(super) SocketAddr);
 
+/// What a DNS server is named by.
+const NAME_SERVER: &str = "an IP address such as \"127.0.0.1\", or one with a port such as \"[::1]:53\"";
+
 impl Setting for NameServer {
     fn read(node: &Node) -> Result<Self, Refusal> {
-        let expected = "an IP address such as \"127.0.0.1\", or one with a port such as \"[::1]:53\"";
-        let text = node.text(expected)?;
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        let address = bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)).or_else(|_| text.parse());
-        address.map(Self).map_err(|_| node.refuse(expected))
+        name_server(node.text(NAME_SERVER)?).map(Self).map_err(|expected| node.refuse(expected))
     }
+}
+
+/// Reads a DNS server. Errors with what was expected.
+pub(crate) fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53)).or_else(|_| text.parse());
+    address.map_err(|_| NAME_SERVER)
 }
 
 /// A network: an address and how many of its leading bits count. An IPv4 network also holds the IPv4-mapped form of its addresses.

@@ -15,6 +15,8 @@ use secmx_core::secmx::delivery::{Fate, Verdict};
 use secmx_core::secmx::discovery::{Answer, MxRecord, SrvRecord, Told};
 use secmx_core::secmx::exchanger::{Exchanger, Source, Voucher};
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What was asked of DNS or HTTPS, and what came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +34,9 @@ pub struct Found {
     /// Why it could not be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How long the answer took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
 }
 
 impl Found {
@@ -47,8 +52,22 @@ impl Found {
             (_, true) => "secure",
             (_, false) => "insecure",
         };
-        Self { kind, owner, answer: told.answer.kind().name(), records, evidence, why }
+        Self { kind, owner, answer: told.answer.kind().name(), records, evidence, why, took_ms: None }
     }
+
+    fn after(self, took: Duration) -> Self {
+        Self { took_ms: Some(milliseconds(took)), ..self }
+    }
+
+    /// Whether both say the same, in whatever order and time.
+    fn agrees(&self, other: &Self) -> bool {
+        let set = |found: &Self| found.records.iter().cloned().collect::<BTreeSet<_>>();
+        (self.answer, self.evidence, set(self)) == (other.answer, other.evidence, set(other))
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn srv(record: &SrvRecord) -> String {

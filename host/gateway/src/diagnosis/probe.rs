@@ -1,7 +1,7 @@
 //! What is this domain, and how securely can mail reach it?
 
-use super::{Comes, Found, Secured, Trouble, comes_to, mx, proof, source, srv, tlsa, voucher};
-use crate::outbound::{Errand, Scout, Sighting, Target};
+use super::{Comes, Found, Secured, Trouble, comes_to, milliseconds, mx, proof, source, srv, tlsa, voucher};
+use crate::outbound::{Errand, Scout, Sighting, Target, timed};
 use futures_util::future::join_all;
 use secmx_core::channel::{Level, Requirement, TlsUse};
 use secmx_core::mail::{Domain, MailDomain, Mailbox};
@@ -59,12 +59,44 @@ pub struct Probe {
     pub role: String,
     /// What it publishes.
     pub found: Vec<Found>,
+    /// What another resolver says of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
     /// What was odd about it.
     pub notes: Vec<String>,
     /// Its hosts.
     pub hosts: Vec<Host>,
     /// What would happen to mail, for each role; none when nobody was called.
     pub outcomes: Vec<Outcome>,
+}
+
+/// What another resolver says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Compared {
+    /// Its address and port.
+    pub resolver: String,
+    /// What it says otherwise; empty when it says the same.
+    pub otherwise: Vec<Found>,
+}
+
+impl Probe {
+    /// Takes in what another resolver says of the same domain.
+    pub fn compare(&mut self, resolver: String, theirs: Vec<Found>) {
+        let known =
+            |their: &Found| self.found.iter().any(|ours| (ours.kind, &ours.owner) == (their.kind, &their.owner) && ours.agrees(their));
+        let mut otherwise: Vec<Found> = theirs.iter().filter(|their| !known(their)).cloned().collect();
+        // What is not even asked for there because something else took its place.
+        let missing = |ours: &&Found| !theirs.iter().any(|their| (their.kind, &their.owner) == (ours.kind, &ours.owner));
+        otherwise.extend(self.found.iter().filter(missing).map(|ours| Found {
+            answer: AnswerKind::None.name(),
+            records: Vec::new(),
+            evidence: "insecure",
+            why: None,
+            took_ms: None,
+            ..ours.clone()
+        }));
+        self.compared = Some(Compared { resolver, otherwise });
+    }
 }
 
 /// A host of the domain.
@@ -148,11 +180,7 @@ pub struct Outcome {
 
 /// Finds out.
 pub async fn probe(scout: &Scout, question: &Question) -> Probe {
-    let domain = &question.domain;
-    let owner = tls_rpt::txt_owner(domain);
-    let (target, reports) = tokio::join!(scout.search(domain), scout.dns().txt(&owner));
-    let mut found = published(domain, &target);
-    found.push(Found::of("TLSRPT", owner, &reports, Clone::clone));
+    let (target, found) = look_up(scout, &question.domain).await;
     let exchangers = &target.discovery.exchangers;
     let (mut hosts, mut outcomes) = (Vec::new(), Vec::new());
     if let Some(errand) = errand(scout, question, SenderRole::BestEffort).filter(|_| !question.dns_only) {
@@ -167,15 +195,25 @@ pub async fn probe(scout: &Scout, question: &Question) -> Probe {
     }
     Probe {
         schema: "secmx/probe/v1",
-        domain: domain.to_string(),
+        domain: question.domain.to_string(),
         asked: question.role,
         answer: answer(question.role, &outcomes, &target),
         role: role_of(&target, &hosts),
         found,
+        compared: None,
         notes: target.discovery.notes.clone(),
         hosts,
         outcomes,
     }
+}
+
+/// What the domain publishes.
+pub async fn look_up(scout: &Scout, domain: &Domain) -> (Target, Vec<Found>) {
+    let owner = tls_rpt::txt_owner(domain);
+    let (target, (reports, took)) = tokio::join!(scout.search(domain), timed(scout.dns().txt(&owner)));
+    let mut found = published(domain, &target);
+    found.push(Found::of("TLSRPT", owner, &reports, Clone::clone).after(took));
+    (target, found)
 }
 
 /// Mail to the one mailbox that every domain has (RFC 5321, 4.5.1).
@@ -186,22 +224,23 @@ fn errand(scout: &Scout, question: &Question, role: SenderRole) -> Option<Errand
 }
 
 fn published(domain: &Domain, target: &Target) -> Vec<Found> {
-    let mut found = Vec::new();
+    let (mut found, took) = (Vec::new(), target.took);
     if let Some(findings) = &target.findings {
-        found.push(Found::of("SRV", discovery::srv_owner(domain), &findings.srv, srv));
+        found.push(Found::of("SRV", discovery::srv_owner(domain), &findings.srv, srv).after(took.secmx));
         if findings.smtp_tls.answer.kind() != AnswerKind::None {
-            found.push(Found::of("SRV", discovery::smtp_tls_owner(domain), &findings.smtp_tls, srv));
+            found.push(Found::of("SRV", discovery::smtp_tls_owner(domain), &findings.smtp_tls, srv).after(took.smtp_tls));
         }
-        found.push(Found::of("MX", domain.to_string(), &findings.mx, mx));
+        found.push(Found::of("MX", domain.to_string(), &findings.mx, mx).after(took.mx));
         if findings.address.answer.kind() != AnswerKind::None {
-            found.push(Found::of("A", domain.to_string(), &findings.address, ToString::to_string));
+            found.push(Found::of("A", domain.to_string(), &findings.address, ToString::to_string).after(took.address));
         }
     }
     let (answer, records) = match &target.sts {
         Some(policy) => ("found", policy.lines()),
         None => ("none", Vec::new()),
     };
-    found.push(Found { kind: "MTA-STS", owner: sts::txt_owner(domain), answer, records, evidence: "https", why: None });
+    let sts = Found { kind: "MTA-STS", owner: sts::txt_owner(domain), answer, records, evidence: "https", why: None, took_ms: None };
+    found.push(sts.after(took.policy));
     found
 }
 
@@ -245,7 +284,7 @@ fn seen(sighting: Sighting, exchanger: &Exchanger, domain: &MailDomain) -> Call 
     let channel = sighting.met.as_ref().map(|met| &met.channel);
     Call {
         address: sighting.address.to_string(),
-        took_ms: u64::try_from(sighting.took.as_millis()).unwrap_or(u64::MAX),
+        took_ms: milliseconds(sighting.took),
         level: channel.map(|channel| channel.level),
         proof: channel.map(|channel| proof(exchanger, channel, domain)),
         channel: channel.and_then(Secured::of),

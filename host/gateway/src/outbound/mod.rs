@@ -23,5 +23,6 @@ mod worker;
 pub use pool::Pool;
 pub use scheduler::Courier;
 pub use scout::{Errand, Met, Planned, Scout, Sighting};
-pub use search::Target;
+pub(crate) use search::timed;
+pub use search::{Target, Took};
 pub use surrender::give_up;
