@@ -57,7 +57,7 @@ async fn results_are_written_where_only_we_can() -> Result<()> {
     let judged = content("From: a@bank.test");
     let own: Vec<&str> = judged.split("Authentication-Results: gw.agency.test;").skip(1).collect();
     assert!(own.len() == 1 && judged.starts_with("Received: "), "{judged}");
-    assert!(own[0].starts_with("\r\n\tspf=fail\r\n\t smtp.mailfrom=a@bank.test;\r\n\tdkim=none;\r\n\tdmarc=fail\r\n"), "{judged}");
+    assert!(own[0].starts_with("\r\n\tspf=fail\r\n\t smtp.mailfrom=a@bank.test;\r\n\tdkim=none;\r\n\tarc=none\r\n\t smtp.remote-ip=127.0.0.1;\r\n\tdmarc=fail\r\n"), "{judged}");
     let rest = "\r\nAuthentication-Results: mx.other.test; spf=fail\r\nFrom: a@bank.test\r\nSubject: s\r\n\r\nbody\r\n";
     assert!(judged.ends_with(rest), "what others wrote stays: {judged}");
     assert!(content("From: a@health.test").ends_with(&format!("{forged}From: a@health.test\r\nSubject: s\r\n\r\nbody\r\n")));

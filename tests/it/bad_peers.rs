@@ -61,6 +61,7 @@ async fn enqueue(rig: &Rig, content: Vec<u8>, to: Mailbox, role: SenderRole) -> 
             channel: Channel::plain(),
             trusted: false,
             user: None,
+            judged: false,
         },
         tags: BTreeMap::new(),
     };

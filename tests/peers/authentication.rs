@@ -1,4 +1,4 @@
-//! Signatures and SPF against what others wrote: Debian's opendkim, dkimpy and pyspf, both ways.
+//! Signatures, chains and SPF against what others wrote: Debian's opendkim, dkimpy and pyspf, both ways.
 
 use crate::World;
 use anyhow::{Context, Result, ensure};
@@ -177,11 +177,11 @@ fn opendkim(config: &Path, file: &Path, message: &str) -> Result<String> {
 }
 
 /// A gateway that judges what comes in, and whom it delivers to.
-fn judge(world: &World) -> Result<(Process, Peer)> {
+fn judge(world: &World, authentication: &str) -> Result<(Process, Peer)> {
     let identity = world.authority.issue(&["inside.test"])?;
     let inside = world.runtime.block_on(Peer::start(Behaviour::default(), &identity))?;
-    let more = "[authentication]\nresults = true\n[receive.public]\nlisten = \"127.0.0.1:0\"\nrole = \"BER\"\n";
-    let gateway = Process::serve(&world.config(&format!("deliver_to = \"smtp://{}\"", inside.address()), more)?)?;
+    let more = format!("[receive.public]\nlisten = \"127.0.0.1:0\"\nrole = \"BER\"\n[authentication]\nresults = true\n{authentication}");
+    let gateway = Process::serve(&world.config(&format!("deliver_to = \"smtp://{}\"", inside.address()), &more)?)?;
     Ok((gateway, inside))
 }
 
@@ -210,7 +210,7 @@ fn we_verify_what_others_sign() -> Result<()> {
     let at = |name: &str| world.directory.path().join(name);
     publish(&world, "r._domainkey.partner.test", &key(&at("r.pem"), "rsa")?);
     publish(&world, "e._domainkey.partner.test", &key(&at("e.pem"), "ed25519")?);
-    let (mut gateway, inside) = judge(&world)?;
+    let (mut gateway, inside) = judge(&world, "")?;
     let mut cases: Vec<(String, &str)> = Vec::new();
     let message = |number: usize| {
         format!(
@@ -306,7 +306,7 @@ fn spf_agrees_with_pyspf() -> Result<()> {
     let records: serde_json::Map<String, Value> =
         RECORDS.iter().map(|(name, kind, texts)| (format!("{name} {kind}"), json!(texts))).collect();
     let theirs: Vec<String> = serde_json::from_str(&python(SPF, &json!({ "records": records, "cases": domains }))?)?;
-    let (mut gateway, inside) = judge(&world)?;
+    let (mut gateway, inside) = judge(&world, "")?;
     for (number, domain) in domains.iter().enumerate() {
         let message = format!("From: a@{domain}\r\nSubject: {number}\r\n\r\nx\r\n");
         world.runtime.block_on(send(&mut gateway, "public", &format!("a@{domain}"), "ana@agency.test", &message))?;
@@ -316,5 +316,102 @@ fn spf_agrees_with_pyspf() -> Result<()> {
         (0..domains.len()).filter(|at| ours[*at] != theirs[*at]).map(|at| (domains[at], &*ours[at], &*theirs[at])).collect();
     println!("SPF of {} domains: {} judged otherwise than by pyspf, as it is known", domains.len(), differences.len());
     ensure!(differences == LENIENT, "domain, ours, theirs: {differences:?}");
+    Ok(())
+}
+
+/// Seals a message whose field Authentication-Results of `mx.list.test` says what was found, and prints the set.
+const SEAL: &str = "
+import dkim, json, sys
+given = json.load(sys.stdin)
+message = given['message'].encode('latin-1')
+made = dkim.arc_sign(message, b'r', b'list.test', open(given['key'], 'rb').read(), b'mx.list.test')
+sys.stdout.write(b''.join(made).decode())
+";
+
+/// What dkimpy says of the chain of a message.
+const CHAIN: &str = "
+import dkim, json, sys
+given = json.load(sys.stdin)
+look_up = lambda name, timeout=5: given['records'].get(name.decode().rstrip('.'), '').encode()
+result, sets, why = dkim.arc_verify(given['message'].encode('latin-1'), dnsfunc=look_up)
+print((result or b'ended').decode(), len(sets), why)
+";
+
+/// A message that a list sends on, with what it found.
+fn from_list(number: usize) -> String {
+    format!(
+        "Authentication-Results: mx.list.test; arc=none; dmarc=pass header.from=partner.test\r\nFrom: bo@partner.test\r\nTo: ana@agency.test\r\n\
+         Subject: {number}\r\nDate: Tue, 24 Nov 2026 10:00:00 +0000\r\n\r\nLine  one \r\n\r\n"
+    )
+}
+
+/// A chain of dkimpy's holds for us, and no longer when the message or a set was changed.
+#[test]
+fn we_verify_chains_that_others_seal() -> Result<()> {
+    if skipped(&[], "dkim, authres") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let key_file = world.directory.path().join("r.pem");
+    publish(&world, "r._domainkey.list.test", &key(&key_file, "rsa")?);
+    let (mut gateway, inside) = judge(&world, "")?;
+    let seal = |message: &str| python(SEAL, &json!({ "message": message, "key": key_file }));
+    let mut cases: Vec<(String, &str)> = Vec::new();
+    let whole = |number: usize| Ok::<_, anyhow::Error>(seal(&from_list(number))? + &from_list(number));
+    cases.push((from_list(0), "none"));
+    cases.push((whole(1)?, "pass"));
+    cases.push((whole(2)?.replace("Line", "Lime"), "fail"));
+    cases.push((whole(3)?.replacen("dmarc=pass", "dmarc=fail", 1), "fail"));
+    cases.push((whole(4)?.replacen("ARC-Seal:", "X-Seal:", 1), "fail"));
+    // Twice by the same list, which found that the chain held.
+    let once =
+        whole(5)?.replace("\r\nAuthentication-Results: mx.list.test; arc=none", "\r\nAuthentication-Results: mx.list.test; arc=pass");
+    let twice = seal(&once)?;
+    ensure!(twice.contains("i=2"), "{twice}");
+    cases.push((twice + &once, "pass"));
+    for (message, _) in &cases {
+        world.runtime.block_on(send(&mut gateway, "public", "bo@partner.test", "ana@agency.test", message))?;
+    }
+    let said = words(&world, &inside, cases.len(), "arc")?;
+    let expected: Vec<&str> = cases.iter().map(|(_, word)| *word).collect();
+    ensure!(said == expected, "{said:?} and not {expected:?}");
+    println!("{} messages sealed by dkimpy, as they were and changed: judged as they should be", cases.len());
+    Ok(())
+}
+
+/// What we seal holds for dkimpy: a first set, and one behind a chain of dkimpy's although a policy of ours changed the message.
+#[test]
+fn others_verify_what_we_seal() -> Result<()> {
+    if skipped(&[], "dkim, authres") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let at = |name: &str| world.directory.path().join(name);
+    let (list, own) = (key(&at("r.pem"), "rsa")?, key(&at("own.pem"), "rsa")?);
+    publish(&world, "r._domainkey.list.test", &list);
+    let more = "seal = \"agency.test\"\n[dkim]\nkeys = [{ domain = \"agency.test\", selector = \"own\", key = \"own.pem\" }]\n\
+                [[policy]]\nname = \"disclaimer\"\nuse = \"builtin:disclaimer\"\nsettings = { text = \"No guarantee.\" }\n";
+    let (mut gateway, inside) = judge(&world, more)?;
+    let chained = python(SEAL, &json!({ "message": from_list(1), "key": at("r.pem") }))? + &from_list(1);
+    for message in [from_list(0), chained.clone(), chained.replace("Line", "Lime").replace("Subject: 1", "Subject: 2")] {
+        world.runtime.block_on(send(&mut gateway, "public", "bo@partner.test", "ana@agency.test", &message))?;
+    }
+    let taken = world.runtime.block_on(inside.wait_for_messages(3, PATIENCE));
+    let content = |number: usize| {
+        let all = taken.iter().map(|taken| String::from_utf8_lossy(&taken.content).into_owned());
+        all.into_iter().find(|content| content.contains(&format!("\r\nSubject: {number}\r\n"))).context("taken")
+    };
+    let records = json!({ "r._domainkey.list.test": list, "own._domainkey.agency.test": own });
+    let said = |message: &str| python(CHAIN, &json!({ "message": message, "records": records }));
+    for (number, expected) in [(0, "pass 1 success"), (1, "pass 2 success")] {
+        let message = content(number)?;
+        ensure!(message.starts_with("ARC-Seal: ") && message.contains("No guarantee."), "{message}");
+        ensure!(said(&message)?.trim() == expected, "{number}: {}\n{message}", said(&message)?);
+        let changed = message.replace("No guarantee.", "A guarantee.");
+        ensure!(said(&changed)?.starts_with("fail"), "{number}: {}", said(&changed)?);
+    }
+    let broken = content(2)?;
+    ensure!(broken.starts_with("Received: "), "a chain that did not hold is not gone on with: {broken}");
+    println!("dkimpy: our seal verified, alone and behind another, with the message changed by a policy");
     Ok(())
 }

@@ -35,7 +35,15 @@ pub(crate) fn mail(spool: &impl Spool, domain: &str, octets: usize) -> NewMessag
         arrived: at(1),
         envelope: Envelope { recipients: vec![to.clone()], ..Envelope::default() },
         octets: body.len() as u64,
-        origin: Origin { listener: "x".into(), client: None, session: "s".into(), channel: Channel::plain(), trusted: true, user: None },
+        origin: Origin {
+            listener: "x".into(),
+            client: None,
+            session: "s".into(),
+            channel: Channel::plain(),
+            trusted: true,
+            user: None,
+            judged: false,
+        },
         tags: BTreeMap::new(),
     };
     let delivery = Delivery {

@@ -22,6 +22,8 @@ struct Settings {
     unsure: Unsure,
     /// Addresses of clients whose mail passes.
     forwarders: Vec<String>,
+    /// Domains that are believed when they seal what they send on.
+    sealers: Vec<String>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -41,7 +43,14 @@ enum Unsure {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { reject: Answer::Reject, quarantine: Answer::Hold, malformed: Answer::Pass, unsure: Unsure::Pass, forwarders: Vec::new() }
+        Self {
+            reject: Answer::Reject,
+            quarantine: Answer::Hold,
+            malformed: Answer::Pass,
+            unsure: Unsure::Pass,
+            forwarders: Vec::new(),
+            sealers: Vec::new(),
+        }
     }
 }
 
@@ -60,6 +69,7 @@ impl Content for Dmarc {
         let Some(result) = session.authentication_result("dmarc") else { return Ruling::Pass };
         message.set_tag("dmarc", &result);
         match result.as_str() {
+            "fail" if is_vouched_for(session, &settings.sealers) => Ruling::Pass,
             "fail" => failed(&settings, session.authentication_result("dmarc-policy").as_deref()),
             "temperror" if settings.unsure == Unsure::Defer => {
                 let text =
@@ -74,6 +84,14 @@ impl Content for Dmarc {
             _ => Ruling::Pass,
         }
     }
+}
+
+/// Whether the message was good before it was sent on, by a chain (ARC, RFC 8617) that holds and of which every link is believed: one that
+/// is not could have written what stands before it.
+fn is_vouched_for(session: &Session, sealers: &[String]) -> bool {
+    let result = |method| session.authentication_result(method).unwrap_or_default();
+    let is_believed = |domain: &str| sealers.iter().any(|one| one.eq_ignore_ascii_case(domain));
+    !sealers.is_empty() && result("arc") == "pass" && result("arc-dmarc") == "pass" && result("arc-sealers").split(' ').all(is_believed)
 }
 
 fn failed(settings: &Settings, asked: Option<&str>) -> Ruling {

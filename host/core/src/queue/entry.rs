@@ -30,6 +30,9 @@ pub struct Origin {
     pub trusted: bool,
     /// Who authenticated.
     pub user: Option<String>,
+    /// It came from outside and was judged: the field Authentication-Results under our name is ours, and says how.
+    #[serde(default)]
+    pub judged: bool,
 }
 
 /// A message as accepted. It does not change; its deliveries do.

@@ -55,6 +55,13 @@ pub(crate) fn forged(message: &[u8], id: &str) -> Vec<Edit> {
     claims.map(|place| Edit::ReplaceOctets { start: place.start as u64, end: place.end as u64, with: String::new() }).collect()
 }
 
+/// The value of the first field of a header that is ours, with its folds; `None` where there is none.
+pub(crate) fn ours<'a>(header: &'a [u8], id: &str) -> Option<&'a [u8]> {
+    let field = edit::places(header, NAME).into_iter().map(|place| &header[place]).find(|field| claims_to_be(field, id))?;
+    let colon = field.iter().position(|octet| *octet == b':')?;
+    field.get(colon + 1..)
+}
+
 /// Whether some reader could take a field to be from `id`: the name stands before the first semicolon, whatever else does.
 fn claims_to_be(field: &[u8], id: &str) -> bool {
     let text = String::from_utf8_lossy(field);
@@ -64,6 +71,7 @@ fn claims_to_be(field: &[u8], id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Chain;
     use super::*;
     use bytes::Bytes;
 
@@ -87,13 +95,14 @@ mod tests {
         let found = Found::new(
             Method::new("spf", "pass").with("smtp.mailfrom", "a@b.example"),
             vec![Method::new("dkim", "fail").because(Some("bad".into())).with("header.d", "b.example")],
+            Chain::unknown(),
             Method::new("dmarc", "none").with("header.from", ""),
             None,
         );
         assert_eq!(
             found.to_field("gw.example"),
             "Authentication-Results: gw.example;\r\n\tspf=pass\r\n\t smtp.mailfrom=a@b.example;\r\n\tdkim=fail reason=\"bad\"\r\n\t \
-             header.d=b.example;\r\n\tdmarc=none\r\n"
+             header.d=b.example;\r\n\tarc=temperror;\r\n\tdmarc=none\r\n"
         );
     }
 

@@ -1,9 +1,14 @@
 //! What was found out about one message: results by method, in the words of RFC 8601, 2.7.
 
+use super::chain::Chain;
 use std::collections::BTreeMap;
 
 /// What the domain of the author asks for, as policies ask for it.
 const POLICY: &str = "dmarc-policy";
+
+/// Who sealed a chain that holds, and what the first of them found, as policies ask for it.
+const SEALERS: &str = "arc-sealers";
+const SEALED_DMARC: &str = "arc-dmarc";
 
 /// One result of one method, with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,29 +41,36 @@ pub(crate) struct Found {
     pub(super) methods: Vec<Method>,
     /// What the domain of the author asks for.
     policy: Option<&'static str>,
+    /// Of the chain.
+    sealers: Option<String>,
+    sealed_dmarc: Option<String>,
 }
 
 impl Found {
-    pub(super) fn new(spf: Method, dkim: Vec<Method>, dmarc: Method, policy: Option<&'static str>) -> Self {
-        Self { methods: std::iter::once(spf).chain(dkim).chain([dmarc]).collect(), policy }
+    pub(super) fn new(spf: Method, dkim: Vec<Method>, arc: Chain, dmarc: Method, policy: Option<&'static str>) -> Self {
+        let methods = std::iter::once(spf).chain(dkim).chain([arc.method, dmarc]).collect();
+        Self { methods, policy, sealers: arc.sealers, sealed_dmarc: arc.first_dmarc }
     }
 
     /// Nothing could be told.
     pub(super) fn unknown() -> Self {
         let unknown = |name| Method::new(name, "temperror");
-        Self::new(unknown("spf"), vec![unknown("dkim")], unknown("dmarc"), None)
+        Self::new(unknown("spf"), vec![unknown("dkim")], Chain::unknown(), unknown("dmarc"), None)
     }
 
     /// Results by method.
     pub(crate) fn results(&self) -> BTreeMap<String, String> {
-        let methods = ["spf", "dkim", "dmarc", POLICY].into_iter();
+        let methods = ["spf", "dkim", "arc", SEALERS, SEALED_DMARC, "dmarc", POLICY].into_iter();
         methods.filter_map(|method| Some((method.to_owned(), self.result(method)?.to_owned()))).collect()
     }
 
     /// The result of a method; of several signatures the best.
-    pub(crate) fn result(&self, method: &str) -> Option<&'static str> {
-        if method == POLICY {
-            return self.policy;
+    pub(crate) fn result(&self, method: &str) -> Option<&str> {
+        match method {
+            POLICY => return self.policy,
+            SEALERS => return self.sealers.as_deref(),
+            SEALED_DMARC => return self.sealed_dmarc.as_deref(),
+            _ => {}
         }
         const BEST_FIRST: [&str; 5] = ["pass", "temperror", "fail", "neutral", "permerror"];
         let results = || self.methods.iter().filter(|found| found.name == method).map(|found| found.result);

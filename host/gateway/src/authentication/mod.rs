@@ -1,20 +1,24 @@
-//! Who wrote a message from outside, as far as SPF (RFC 7208), DKIM (RFC 6376, RFC 8463) and DMARC (RFC 9989) tell. mail-auth finds it out.
+//! Who wrote a message from outside, as far as SPF (RFC 7208), DKIM (RFC 6376, RFC 8463), ARC (RFC 8617) and DMARC (RFC 9989) tell. mail-auth
+//! finds it out.
 //!
 //! Facts only: what becomes of the message is for policies. "Could not tell" is `temperror`, never `none` and never `fail` (invariant 5).
 
+mod chain;
 mod field;
 mod found;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use field::forged;
+pub(crate) use chain::result_in;
+pub(crate) use field::{forged, ours};
 pub(crate) use found::Found;
 
 use crate::config::Config;
 use crate::dns;
 use anyhow::Result;
 use bytes::Bytes;
+use chain::Chain;
 use found::Method;
 use mail_auth::common::crypto::Algorithm;
 use mail_auth::dkim::DkimError;
@@ -98,7 +102,11 @@ impl Authenticator {
         let message = message.unwrap_or_default();
         let hello = arrival.hello.as_deref().unwrap_or_default();
         let path = arrival.reverse_path.as_ref().map(ToString::to_string);
-        let (spf, dkim) = tokio::join!(self.spf(arrival.client, hello, path.as_deref(), until), self.dkim(&message, until));
+        let (spf, dkim, arc) = tokio::join!(
+            self.spf(arrival.client, hello, path.as_deref(), until),
+            self.dkim(&message, until),
+            self.arc(arrival, &message, until)
+        );
         let domain = arrival.reverse_path.as_ref().map_or_else(|| hello.to_owned(), |path| path.domain().to_string());
         let dmarc = match authors(&message) {
             Authors::One => {
@@ -107,11 +115,19 @@ impl Authenticator {
             }
             // RFC 9989 speaks of one author's domain; what has none or several cannot be judged.
             Authors::Other => {
-                return Found::new(spf_method(&spf, hello, path.as_deref()), dkim_methods(&dkim), Method::new("dmarc", "permerror"), None);
+                let dmarc = Method::new("dmarc", "permerror");
+                return Found::new(spf_method(&spf, hello, path.as_deref()), dkim_methods(&dkim), arc, dmarc, None);
             }
         };
         let (dmarc, policy) = dmarc_method(dmarc.as_ref(), &spf, &dkim);
-        Found::new(spf_method(&spf, hello, path.as_deref()), dkim_methods(&dkim), dmarc, policy)
+        Found::new(spf_method(&spf, hello, path.as_deref()), dkim_methods(&dkim), arc, dmarc, policy)
+    }
+
+    async fn arc(&self, arrival: &Arrival, message: &AuthenticatedMessage<'_>, until: Instant) -> Chain {
+        let output = timeout_at(until, self.with.verify_arc(message)).await.ok();
+        let chain = Chain::of(message, output.as_ref());
+        // RFC 8617, 10.2: what a report on DMARC needs to name who handed the message over.
+        Chain { method: chain.method.with("smtp.remote-ip", &arrival.client.to_string()), ..chain }
     }
 
     /// RFC 7208, 2.3 and 2.4: the MAIL FROM identity, or that of EHLO for the null reverse-path.

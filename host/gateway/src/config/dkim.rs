@@ -1,5 +1,6 @@
 //! `[dkim]`: how mail of our own is signed on its way out.
 
+use super::Config;
 use super::finding::Code;
 use super::reader::{Refusal, Section, Setting};
 use super::tree::Node;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 pub struct Dkim {
     /// `keys`: list of `{ domain = "agency.example", selector = "2026a", key = "dkim.pem" }`, PEM files with an RSA or Ed25519 key, as
     /// `secmx dkim keygen` and `openssl genpkey` write them. Mail of the domain, and of domains below it that have none of their own, is
-    /// signed with every one of its keys. Read again at each reload and when a file changes; with a key that cannot be read the gateway does
+    /// signed with every one of its keys. An entry may have `headers` and `canonicalization` of its own. Read again at each reload and when a file changes; with a key that cannot be read the gateway does
     /// not start, and keeps its old configuration at a reload. Default none: nothing is signed.
     pub keys: Vec<DkimKey>,
     /// `headers`: fields that a signature covers; what is not there is covered too, so that nobody can add it, and From also against another.
@@ -33,6 +34,10 @@ pub struct DkimKey {
     pub selector: String,
     /// `key`: PEM file with the private key.
     pub key: PathBuf,
+    /// `headers`: what this key covers. Default `dkim.headers`.
+    pub headers: Option<Vec<String>>,
+    /// `canonicalization`: with this key. Default `dkim.canonicalization`.
+    pub canonicalization: Option<Canonicalization>,
 }
 
 /// `dkim.canonicalization`.
@@ -83,13 +88,17 @@ impl Dkim {
                 section.reader.error(span, Code::Twice, message);
             }
         }
-        let headers = section.or("headers", HEADERS.map(str::to_owned).to_vec());
-        // RFC 6376, 5.4: "The From header field MUST be signed".
-        if !headers.iter().any(|name| name.eq_ignore_ascii_case("From")) {
-            section.reader.error(section.span_of("headers"), Code::MissingKey, "`dkim.headers` must name From");
-        }
+        let headers = headers(section).unwrap_or_else(|| HEADERS.map(str::to_owned).to_vec());
         let canonicalization = section.or("canonicalization", Canonicalization { relaxed_header: true, relaxed_body: true });
         Self { keys, headers, canonicalization }
+    }
+}
+
+impl Config {
+    /// The domain that seals, and its key.
+    pub(crate) fn sealing_key(&self) -> Option<&DkimKey> {
+        let domain = self.authentication.seal.as_ref()?;
+        self.dkim.keys.iter().find(|key| key.domain == *domain)
     }
 }
 
@@ -103,6 +112,17 @@ impl DkimKey {
             section.reader.error(section.span_of("selector"), Code::Value, message);
         }
         let key = if present { section.path("key") } else { None };
-        Some(Self { domain: domain?, selector: selector?, key: key? })
+        let (headers, canonicalization) = (headers(section), section.optional("canonicalization"));
+        Some(Self { domain: domain?, selector: selector?, key: key?, headers, canonicalization })
     }
+}
+
+/// RFC 6376, 5.4: "The From header field MUST be signed".
+fn headers(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let headers: Vec<String> = section.optional("headers")?;
+    if !headers.iter().any(|name| name.eq_ignore_ascii_case("From")) {
+        let message = format!("`{}` must name From", section.dotted("headers"));
+        section.reader.error(section.span_of("headers"), Code::MissingKey, message);
+    }
+    Some(headers)
 }

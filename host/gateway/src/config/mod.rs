@@ -291,6 +291,7 @@ impl Config {
         let paths = section.table("paths", |section| Paths::read(section, beside));
         let tls = section.table("tls", Tls::read);
         let publish = section.table("publish", |section| Publish::read(section, &hostname, &postmaster));
+        let dkim = section.table("dkim", Dkim::read);
         Some(Self {
             report: section.table("report", |section| Report::read(section, &domains, &hostname, &postmaster)),
             domains,
@@ -307,8 +308,8 @@ impl Config {
             receive: Listener::read_all(section),
             auth: section.table("auth", Auth::read),
             recipients: section.table("recipients", Recipients::read),
-            authentication: section.table("authentication", |section| Authentication::read(section, &hostname)),
-            dkim: section.table("dkim", Dkim::read),
+            authentication: section.table("authentication", |section| Authentication::read(section, &hostname, &dkim)),
+            dkim,
             send: section.table("send", |section| Outward::read(section, &hostname)),
             queue: section.table("queue", Queue::read),
             history: section.table("history", History::read),

@@ -33,13 +33,13 @@ fn signed(signers: &Signers, message: &str, piece: usize) -> Option<String> {
     Some(signing.finish().expect("signed") + message)
 }
 
-async fn verified(dns: &Dns, message: String) -> Option<&'static str> {
+async fn verified(dns: &Dns, message: String) -> Option<String> {
     let anchor = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(anchor.path(), dns.anchor()).expect("written");
     let text = format!("[dns]\nresolvers = [\"{}\"]\nanchors = {:?}\ntimeout = \"300ms\"\n", dns.addr(), anchor.path());
     let (config, _) = Config::parse("test.toml", &text).expect("valid");
     let arrival = Arrival { client: [192, 0, 2, 1].into(), hello: None, reverse_path: None, octets: message.into() };
-    Authenticator::new(&config).expect("a resolver").about(arrival).found().await.result("dkim")
+    Authenticator::new(&config).expect("a resolver").about(arrival).found().await.result("dkim").map(str::to_owned)
 }
 
 #[tokio::test]
@@ -60,14 +60,32 @@ async fn every_key_of_the_domain_signs_and_each_signature_verifies() {
             let record = super::Key::read(&key.key).and_then(|key| key.record()).expect("a record");
             let strings = record.as_bytes().chunks(255).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
             dns.set(&name, RecordType::TXT, Answer::Records(vec![RData::TXT(TXT::new(strings))]));
-            assert_eq!(verified(&dns, message.clone()).await, Some("pass"), "{name} {canonicalization}");
+            assert_eq!(verified(&dns, message.clone()).await.as_deref(), Some("pass"), "{name} {canonicalization}");
             let second = message.replace("From: Ana", "From: eve@evil.test\r\nFrom: Ana");
-            assert_ne!(verified(&dns, second).await, Some("pass"), "another From breaks it");
+            assert_ne!(verified(&dns, second).await.as_deref(), Some("pass"), "another From breaks it");
             let added = message.replace("Subject:", "Reply-To: eve@evil.test\r\nSubject:");
-            assert_ne!(verified(&dns, added).await, Some("pass"), "and so does a field that was not there");
-            assert_ne!(verified(&dns, message.replace("figures", "figurez")).await, Some("pass"));
+            assert_ne!(verified(&dns, added).await.as_deref(), Some("pass"), "and so does a field that was not there");
+            assert_ne!(verified(&dns, message.replace("figures", "figurez")).await.as_deref(), Some("pass"));
         }
     }
+}
+
+#[test]
+fn a_key_may_cover_other_fields_in_another_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(folder.path(), "");
+    let own = "[dkim]\nkeys = [{ domain = \"a.test\", selector = \"a\", key = \"a.pem\", headers = [\"From\", \"Subject\"], canonicalization = \"simple/simple\" }]\n";
+    let own = Config::parse("test.toml", own).expect("valid").0.dkim.keys.remove(0);
+    (config.dkim.keys[0].headers, config.dkim.keys[0].canonicalization) = (own.headers, own.canonicalization);
+    let message = signed(&Signers::load(&config).expect("keys"), MESSAGE, 1_000).expect("ours");
+    let (first, second) = message.split_at(message.rfind("DKIM-Signature:").expect("two"));
+    let covered =
+        |field: &str| field.split_once("h=").and_then(|(_, rest)| rest.split_once(';')).map_or(0, |(names, _)| names.split(':').count());
+    assert!(first.contains("c=simple/simple") && covered(first) == 3, "From is named twice: {first}");
+    assert!(second.contains("c=relaxed/relaxed") && covered(second) == 13, "{second}");
+    let without = "[dkim]\nkeys = [{ domain = \"a.test\", selector = \"a\", key = \"a.pem\", headers = [\"Subject\"] }]\n";
+    let findings = Config::parse("test.toml", without).expect_err("refused");
+    assert!(findings.iter().any(|finding| finding.to_string().contains("`dkim.keys.headers` must name From")), "{findings:?}");
 }
 
 #[test]
@@ -104,6 +122,7 @@ fn only_our_own_mail_is_vouched_for() {
         channel: Channel::plain(),
         trusted: false,
         user: user.map(Into::into),
+        judged: false,
     };
     for (origin, own) in [
         (origin("public", Some([192, 0, 2, 1]), None), false),
@@ -134,4 +153,104 @@ fn a_key_that_cannot_be_used_is_named_with_what_to_do() {
 fn long_records_are_split_into_strings() {
     let line = zone_line("s", "a.test", &"x".repeat(300));
     assert_eq!(line, format!("s._domainkey.a.test. IN TXT \"{}\" \"{}\"\n", "x".repeat(255), "x".repeat(45)));
+}
+
+/// Publishes the record of every key of a configuration.
+async fn published(config: &Config) -> Dns {
+    let dns = Dns::start().await.expect("a server");
+    for key in &config.dkim.keys {
+        let record = super::Key::read(&key.key).and_then(|key| key.record()).expect("a record");
+        let strings = record.as_bytes().chunks(255).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        let name = format!("{}._domainkey.{}", key.selector, key.domain);
+        dns.set(&name, RecordType::TXT, Answer::Records(vec![RData::TXT(TXT::new(strings))]));
+    }
+    dns
+}
+
+/// What the chain of a message comes to, and who is in it.
+async fn chain(dns: &Dns, message: String) -> [String; 3] {
+    let anchor = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(anchor.path(), dns.anchor()).expect("written");
+    let text = format!("[dns]\nresolvers = [\"{}\"]\nanchors = {:?}\ntimeout = \"300ms\"\n", dns.addr(), anchor.path());
+    let (config, _) = Config::parse("test.toml", &text).expect("valid");
+    let arrival = Arrival { client: [192, 0, 2, 1].into(), hello: None, reverse_path: None, octets: message.into() };
+    let question = Authenticator::new(&config).expect("a resolver").about(arrival);
+    let found = question.found().await;
+    ["arc", "arc-sealers", "arc-dmarc"].map(|method| found.result(method).unwrap_or("-").to_owned())
+}
+
+/// The set that seals a message, written in pieces of that many octets.
+fn sealed(signers: &Signers, message: &str, piece: usize) -> Option<String> {
+    let mut sealing = signers.begin_seal(message.as_bytes())?;
+    message.as_bytes().chunks(piece).for_each(|octets| sealing.write(octets));
+    Some(sealing.finish().expect("sealed"))
+}
+
+/// A message as it lies in the queue, judged.
+fn judged(arc: &str) -> String {
+    let found = format!(
+        "Authentication-Results: gw.agency.test;\r\n\tspf=pass\r\n\t smtp.mailfrom=bo@health.test;\r\n\tdkim=fail reason=\"a;  b\"\r\n\t \
+         header.d=health.test;\r\n\tarc={arc}\r\n\t smtp.remote-ip=192.0.2.1;\r\n\tdmarc=pass\r\n\t header.from=health.test\r\n"
+    );
+    MESSAGE.replacen("From: ", &format!("{found}From: "), 1)
+}
+
+const SEALING: &str = "hostname = \"gw.agency.test\"\n[authentication]\nresults = true\nseal = \"agency.test\"\n";
+
+/// RFC 8617: each gateway on the way adds a set, and the chain holds although the message was changed between them.
+#[tokio::test]
+async fn what_was_found_is_sealed_and_the_chain_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(folder.path(), SEALING);
+    let (dns, signers) = (published(&config).await, Signers::load(&config).expect("keys"));
+    let first = judged("none");
+    let set = sealed(&signers, &first, 5).expect("judged");
+    assert!(set.starts_with("ARC-Seal: i=1; a=rsa-sha256; s=r; d=agency.test; cv=none;"), "{set}");
+    assert!(set.ends_with("header.from=health.test\r\n") && set.lines().all(|line| line.len() < 200), "{set}");
+    let once = set.clone() + &first;
+    assert_eq!(chain(&dns, once.clone()).await, ["pass", "agency.test", "pass"], "{once}");
+    for changed in [once.replace("figures", "figurez"), once.replace("a;  b", "a; c"), once.replace("From: Ana", "From: Bob")] {
+        assert_eq!(chain(&dns, changed.clone()).await[0], "fail", "{changed}");
+    }
+    // The next one is of the same domain, which is as good as another: changed by a policy, judged, sealed.
+    let changed = judged("pass").replacen("From: ", &format!("{set}From: "), 1).replace("figures", "figures, and a disclaimer");
+    let second = sealed(&signers, &changed, 1_000).expect("judged");
+    assert!(second.contains("i=2;") && second.contains("cv=pass;"), "{second}");
+    assert_eq!(chain(&dns, second + &changed).await, ["pass", "agency.test agency.test", "pass"]);
+}
+
+#[test]
+fn what_did_not_hold_is_not_sealed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let signers = Signers::load(&config(folder.path(), SEALING)).expect("keys");
+    for message in [
+        judged("fail"),
+        judged("temperror"),
+        judged("none").replace("\tarc=none", "\tx=none"),
+        judged("none").replace("gw.agency.test", "mx.other.test"),
+        MESSAGE.to_owned(),
+        String::new(),
+    ] {
+        assert!(sealed(&signers, &message, 1_000).is_none(), "{message}");
+    }
+    let full = (1..=50).map(|i| {
+        format!(
+            "ARC-Seal: i={i}; a=rsa-sha256; d=a.test; s=s; cv={}; b=AAAA\r\nARC-Message-Signature: i={i}; a=rsa-sha256; d=a.test; s=s; h=From; bh=AAAA; \
+             b=AAAA\r\nARC-Authentication-Results: i={i}; a.test; none\r\n",
+            if i == 1 { "none" } else { "pass" }
+        )
+    });
+    let full = full.collect::<String>() + &judged("pass");
+    assert_eq!(sealed(&signers, &full, 1_000).as_deref(), Some(""), "no chain has 51 links");
+}
+
+#[test]
+fn sealing_needs_results_and_a_key() {
+    for (text, message) in [
+        ("[authentication]\nseal = \"a.test\"\n", "needs `authentication.results = true`"),
+        ("[authentication]\nresults = true\nseal = \"a.test\"\n", "no key of a.test"),
+    ] {
+        let findings = Config::parse("test.toml", text).expect_err("refused");
+        assert!(findings.iter().any(|finding| finding.to_string().contains(message)), "{findings:?}");
+    }
 }

@@ -452,6 +452,7 @@ impl Session {
         };
         let (notes, passed) = Pending::split(self.decided.take());
         let must_be_written = !notes.is_empty();
+        let has_results = !self.results.is_empty();
         let transaction = Transaction {
             _judged: judged,
             id: self.queue.take().unwrap_or_else(|| self.desk.spool.new_id(self.desk.clock.now())),
@@ -469,6 +470,7 @@ impl Session {
                 channel: self.facts.channel.clone(),
                 trusted: self.listener.trusted,
                 user: self.facts.authenticated_as.clone(),
+                judged: has_results,
             },
             hello: &hello.name,
             extended: hello.extended,

@@ -246,6 +246,7 @@ mod tests {
                 channel: Channel::plain(),
                 trusted: false,
                 user: None,
+                judged: false,
             },
             tags: BTreeMap::new(),
         };

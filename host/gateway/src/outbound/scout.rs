@@ -251,6 +251,7 @@ impl Scout {
             channel: Channel::plain(),
             trusted: true,
             user: None,
+            judged: false,
         };
         let message = Message { id, arrived: now, envelope, octets: 0, origin, tags: BTreeMap::new() };
         let delivery = Delivery {

@@ -152,6 +152,7 @@ fn envelope_of_notice(id: QueueId, job: &Job<'_>, to: &Mailbox, octets: &[u8]) -
             channel: Channel::plain(),
             trusted: true,
             user: None,
+            judged: false,
         },
         tags: BTreeMap::new(),
     }

@@ -1,4 +1,4 @@
-//! The signature of a message that leaves, made when the first host is ready for it and used for every host after that.
+//! The signature of a message that leaves, or the seal on one of others that goes on, made when the first host is ready for it and used for every host after that.
 
 use super::call::CHUNK;
 use super::worker::Job;
@@ -13,13 +13,15 @@ impl Job<'_> {
     }
 
     async fn sign(&self) -> Result<Bytes, Cause> {
-        let (signers, config) = (&self.generation.signers, &self.generation.config);
-        let stays_inside = self.delivery.domain.name().is_some_and(|domain| config.domains.contains(domain));
-        if signers.is_empty() || stays_inside || !is_own(config, &self.message.origin) {
+        let (signers, config, origin) = (&self.generation.signers, &self.generation.config, &self.message.origin);
+        let leaves = || !self.delivery.domain.name().is_some_and(|domain| config.domains.contains(domain));
+        let (is_sealed, is_signed) = (origin.judged && signers.seals(), signers.signs() && leaves() && is_own(config, origin));
+        if !is_sealed && !is_signed {
             return Ok(Bytes::new());
         }
         let mut octets = self.octets(0).await?;
-        let Some(mut signing) = signers.begin(&octets) else { return Ok(Bytes::new()) };
+        let begun = if is_sealed { signers.begin_seal(&octets) } else { signers.begin(&octets) };
+        let Some(mut signing) = begun else { return Ok(Bytes::new()) };
         let mut read = 0;
         while !octets.is_empty() {
             signing.write(&octets);
@@ -33,7 +35,8 @@ impl Job<'_> {
             Ok(fields) => Ok(Bytes::from(fields)),
             Err(error) => {
                 // A signature helps the mail; its lack must not stop it.
-                let text = format!("message {} goes out without a DKIM signature: {error:#}", self.message.id);
+                let what = if is_sealed { "an ARC seal" } else { "a DKIM signature" };
+                let text = format!("message {} goes out without {what}: {error:#}", self.message.id);
                 self.courier.log.write(&Event::Warning { text });
                 Ok(Bytes::new())
             }

@@ -176,6 +176,7 @@ impl Reporter {
                 channel: Channel::plain(),
                 trusted: true,
                 user: None,
+                judged: false,
             },
             tags: BTreeMap::new(),
         };

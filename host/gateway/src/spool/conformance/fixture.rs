@@ -136,7 +136,15 @@ pub(super) fn mail(spool: &impl Spool, domains: &[&str], body: &'static [u8]) ->
         arrived: at(0),
         envelope: Envelope { reverse_path: Some(mailbox("s@from.test")), recipients, ..Envelope::default() },
         octets: body.len() as u64,
-        origin: Origin { listener: "mx".into(), client: None, session: "s1".into(), channel: Channel::plain(), trusted: false, user: None },
+        origin: Origin {
+            listener: "mx".into(),
+            client: None,
+            session: "s1".into(),
+            channel: Channel::plain(),
+            trusted: false,
+            user: None,
+            judged: false,
+        },
         tags: BTreeMap::from([("tag".into(), "value".into())]),
     };
     NewMessage { message, deliveries, body: vec![Bytes::from_static(body)] }
