@@ -25,6 +25,9 @@ pub fn is_program() {
 pub fn of(config: &Config) -> Result<Lens> {
     let content = &config.content;
     let bounds = Bounds {
+        depth: content.depth,
+        parts: content.parts,
+        openings: config.escrow.openings,
         time: content.time,
         text_bytes: content.text_octets,
         document_bytes: content.document_octets,

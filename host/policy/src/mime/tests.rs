@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bindings::secmx::policy::message::Opacity;
+use crate::text::Bounds;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -53,17 +54,41 @@ fn what_lies_too_deep_is_unreadable_and_not_ignored() {
     let deep = "Content-Type: message/rfc822\n\n".repeat(5_000);
     let view = view(&deep);
     let parts = view.parts();
-    assert_eq!(parts.len(), walk::DEPTH_MAX + 1);
+    assert_eq!(parts.len(), 50 + 1);
     let opacities: Vec<Opacity> = parts.iter().map(|part| part.opacity).collect();
-    assert_eq!(opacities.iter().position(|opacity| *opacity == Opacity::Unreadable), Some(walk::DEPTH_MAX));
+    assert_eq!(opacities.iter().position(|opacity| *opacity == Opacity::Unreadable), Some(50));
     assert_eq!(odd(&view), ["too-deep"]);
+}
+
+/// Depth and number of parts are settings: what is at the bound is read, what is beyond is a fact.
+#[test]
+fn depth_and_parts_go_as_far_as_the_bounds_say() {
+    let within = |text: &str, depth: usize, parts: usize| {
+        let bounds = Bounds { depth, parts, ..Bounds::default() };
+        let lens = Lens::new(bounds, None, crate::Escrow::default());
+        View::of(&Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes()), Arc::new(lens))
+    };
+    let nested = "Content-Type: message/rfc822\n\n".repeat(3) + "text\n";
+    for (depth, expected, note) in [(3, 4, None), (2, 3, Some("too-deep")), (0, 1, Some("too-deep")), (60, 4, None)] {
+        let view = within(&nested, depth, 10_000);
+        let unreadable = view.parts().iter().any(|part| part.opacity == Opacity::Unreadable);
+        assert_eq!((view.parts().len(), odd(&view).first().map(String::as_str), unreadable), (expected, note, note.is_some()), "{depth}");
+    }
+    let flat = "Content-Type: multipart/mixed; boundary=x\n\n".to_owned() + &"--x\n\na\n".repeat(4) + "--x--\n";
+    for (parts, expected, note) in
+        [(5, 5, None), (4, 4, Some("too-many-parts")), (1, 1, Some("too-many-parts")), (0, 1, Some("too-many-parts"))]
+    {
+        let view = within(&flat, 50, parts);
+        let unreadable = view.parts().iter().any(|part| part.opacity == Opacity::Unreadable);
+        assert_eq!((view.parts().len(), odd(&view).first().map(String::as_str), unreadable), (expected, note, note.is_some()), "{parts}");
+    }
 }
 
 #[test]
 fn what_is_too_much_is_unreadable_and_not_ignored() {
     let many = "Content-Type: multipart/mixed; boundary=x\n\n".to_owned() + &"--x\n\na\n".repeat(20_000) + "--x--\n";
     let view = view(&many);
-    assert_eq!(view.parts().len(), walk::PARTS_MAX);
+    assert_eq!(view.parts().len(), 10_000);
     assert!(view.parts().iter().any(|part| part.opacity == Opacity::Unreadable));
     assert!(odd(&view).contains(&"too-many-parts".to_owned()));
 }

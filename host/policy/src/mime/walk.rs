@@ -13,13 +13,6 @@ use crate::lens::Lens;
 use crate::opacity;
 use bytes::Bytes;
 
-/// "MIME depth 50, parts 10,000" (reliability, decision 6).
-pub(super) const DEPTH_MAX: usize = 50;
-pub(super) const PARTS_MAX: usize = 10_000;
-
-/// S/MIME of one message that is tried with keys of escrow: each costs about a millisecond.
-const OPENED_MAX: usize = 20;
-
 /// Everything found in a message.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -67,11 +60,11 @@ struct Described {
 
 /// Takes a message apart.
 pub(super) fn walk(message: &Bytes, lens: &Lens) -> Found {
-    let mut walk = Walk { lens, room: Room::of(&lens.bounds), tries: OPENED_MAX, found: Found::default() };
+    let mut walk = Walk { lens, room: Room::of(&lens.bounds), tries: lens.bounds.openings, found: Found::default() };
     let form = Form::Entity { kind: "text/plain" };
     let mut tasks = vec![Task { octets: message.clone(), offset: Some(0), parent: None, depth: 0, form }];
     while let Some(task) = tasks.pop() {
-        if walk.found.leaves.len() >= PARTS_MAX {
+        if walk.found.leaves.len() >= lens.bounds.parts.max(1) {
             walk.give_up();
             break;
         }
@@ -197,7 +190,7 @@ impl Walk<'_> {
         let is_archive = archive::is_one(within.body);
         // RFC 2046, 5.2.2: a fragment of a message; the rest travels elsewhere.
         let fragment = kind == "message/partial";
-        if within.depth > DEPTH_MAX && (is_message || is_tnef || is_multipart || is_archive || signed.is_some()) {
+        if within.depth > self.lens.bounds.depth && (is_message || is_tnef || is_multipart || is_archive || signed.is_some()) {
             self.note(within.index, Ambiguity::TooDeep);
             return Inside { unreadable: true, ..Inside::default() };
         }
@@ -207,12 +200,12 @@ impl Walk<'_> {
         if let Some(octets) = signed {
             return Inside { tasks: vec![within.decoded(octets)], ..Inside::default() };
         }
-        if within.depth <= DEPTH_MAX
+        if within.depth <= self.lens.bounds.depth
             && let Some(octets) = self.open(within.body)
         {
             return Inside { tasks: vec![within.decoded(octets)], opened: true, ..Inside::default() };
         }
-        let most = PARTS_MAX.saturating_sub(self.found.leaves.len());
+        let most = self.room_for_parts();
         if is_tnef {
             return within.tnef(most);
         }
@@ -237,7 +230,7 @@ impl Walk<'_> {
             self.note(within.index, Ambiguity::BoundaryMissing);
             return Inside::default();
         };
-        let split = multipart::split(within.body, boundary.as_bytes(), PARTS_MAX.saturating_sub(self.found.leaves.len()));
+        let split = multipart::split(within.body, boundary.as_bytes(), self.room_for_parts());
         for odd in &split.odd {
             self.note(within.index, *odd);
         }
@@ -245,6 +238,11 @@ impl Walk<'_> {
         let default = if kind == "multipart/digest" { "message/rfc822" } else { "text/plain" };
         let unreadable = split.odd.contains(&Ambiguity::TooManyParts);
         Inside { tasks: split.parts.into_iter().map(|range| within.entity(range, default)).collect(), unreadable, ..Inside::default() }
+    }
+
+    /// How many more parts there may be.
+    fn room_for_parts(&self) -> usize {
+        self.lens.bounds.parts.saturating_sub(self.found.leaves.len())
     }
 
     fn note(&mut self, index: u32, odd: Ambiguity) {

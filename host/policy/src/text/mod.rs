@@ -22,6 +22,12 @@ use std::time::Duration;
 /// How far messages are looked into. Beyond a bound, what is there is a fact that policies see, never an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
+    /// Multiparts, messages and archives within each other.
+    pub depth: usize,
+    /// Parts of one message, those within archives too.
+    pub parts: usize,
+    /// S/MIME of one message that keys of escrow are tried on: each costs about a millisecond.
+    pub openings: usize,
     /// Time for reading all documents of one message.
     pub time: Duration,
     /// Text of one part, octets of UTF-8.
@@ -41,6 +47,9 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
+            depth: 50,
+            parts: 10_000,
+            openings: 20,
             time: Duration::from_secs(3),
             text_bytes: 4 << 20,
             document_bytes: 128 << 20,

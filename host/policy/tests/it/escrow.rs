@@ -38,14 +38,15 @@ fn der(path: &Path) -> Vec<u8> {
     base64::Engine::decode(&base64::engine::general_purpose::STANDARD, body).expect("base64")
 }
 
-fn set(folder: &Path) -> PolicySet {
+/// Opens at most this many parts of a message.
+fn set(folder: &Path, openings: usize) -> PolicySet {
     let mut escrow = Escrow::default();
     for name in ["rsa", "ec", "ec384"] {
         escrow.add(&der(&folder.join(format!("{name}.pem"))), &der(&folder.join(format!("{name}.key")))).expect("a key");
     }
     let policy = |name: &str| PolicySource::new(name, shipped(name).expect("shipped"), "{}");
     let (set, _) = crate::set(vec![policy("opaque-content"), policy("no-secrets")]);
-    set.through(Lens::new(Bounds::default(), None, escrow))
+    set.through(Lens::new(Bounds { openings, ..Bounds::default() }, None, escrow))
 }
 
 #[tokio::test]
@@ -57,7 +58,7 @@ async fn what_is_encrypted_to_a_key_of_escrow_is_seen() {
     let folder = tempfile::tempdir().expect("a folder");
     assert!(run(folder.path(), KEYS), "openssl makes keys");
     fs::write(folder.path().join("entity.eml"), "Content-Type: text/plain\r\n\r\npay NL91ABNA0417164300\r\n").expect("written");
-    let set = set(folder.path());
+    let set = set(folder.path(), 20);
     let mut wrong = Vec::new();
     for (words, opens) in WAYS {
         assert!(run(folder.path(), &format!("openssl cms -encrypt -binary -in entity.eml -out out {words}")), "{words}");
@@ -70,6 +71,24 @@ async fn what_is_encrypted_to_a_key_of_escrow_is_seen() {
         assert!(!format!("{:?}", answer.effects.evidence).contains("4300"), "what was encrypted is not in the evidence");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What is beyond the bound stays opaque, and is never taken for clear.
+#[tokio::test]
+async fn as_many_parts_are_opened_as_the_bound_says() {
+    if !is_there("openssl") {
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(run(folder.path(), KEYS), "openssl makes keys");
+    fs::write(folder.path().join("entity.eml"), "Content-Type: text/plain\r\n\r\nnothing\r\n").expect("written");
+    assert!(run(folder.path(), "openssl cms -encrypt -binary -in entity.eml -out out -aes256 -outform DER rsa.pem"), "encrypted");
+    let part = message(&fs::read(folder.path().join("out")).expect("made"));
+    let two = format!("Content-Type: multipart/mixed; boundary=two\r\n\r\n--two\r\n{part}\r\n--two\r\n{part}\r\n--two--\r\n");
+    for (openings, expected) in [(2, "pass"), (1, "opaque.smime"), (0, "opaque.smime")] {
+        assert_eq!(code(&inspect(&set(folder.path(), openings), two.clone()).await), expected, "{openings}");
+    }
 }
 
 #[test]
