@@ -4,13 +4,15 @@
 use crate::decisions::{Decision, Decisions, Release};
 use crate::edit;
 use crate::generation::Generation;
-use crate::journal::Account;
+use crate::journal::{Account, Kept};
+use crate::log::Log;
 use crate::sending::sending;
 use crate::spool::{NewMessage, Note, Spool, SpoolError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Delivery, Message, Standing, split};
+use secmx_core::report::Event;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{ContentEffects, Demand, Evidence, Reason, Ruling};
 use secmx_policy::{Inspection, MessageFacts, Minutes, SessionFacts};
@@ -42,6 +44,8 @@ pub struct Releasing<'a> {
     pub spool: &'a dyn Spool,
     /// Where it is written down.
     pub decisions: &'a Decisions,
+    /// Where records of journals are told of.
+    pub log: &'a Log,
     /// Who releases it.
     pub user: &'a str,
     /// Why.
@@ -85,7 +89,7 @@ pub async fn release(by: &Releasing<'_>, message: Message, deliveries: &[Deliver
             let notes = note("accept", None);
             let (journals, evidence) = (effects.journals.clone(), effects.evidence.clone());
             let new = anew(generation, message, deliveries, effects, [trace, content], by.now);
-            copy(generation, &journals, &evidence, &new).await?;
+            copy(by, &journals, &evidence, &new).await?;
             spool.replace_noted(new, notes).await?;
             Released::Free
         }
@@ -108,13 +112,16 @@ pub async fn release(by: &Releasing<'_>, message: Message, deliveries: &[Deliver
 }
 
 /// Keeps the copies that policies want of a message that goes on.
-async fn copy(generation: &Generation, journals: &[String], evidence: &[Evidence], new: &NewMessage) -> Result<(), SpoolError> {
+async fn copy(by: &Releasing<'_>, journals: &[String], evidence: &[Evidence], new: &NewMessage) -> Result<(), SpoolError> {
     if journals.is_empty() {
         return Ok(());
     }
     let account = Account::of(&new.message, &Standing::Due, evidence, &new.body);
-    let kept = generation.journals.keep(journals, &account, &new.body).await;
-    kept.map(drop).map_err(|error| SpoolError::Fault(format!("{error:#}")))
+    let kept = by.generation.journals.keep(journals, &account, &new.body).await;
+    for Kept { journal, number, sha256 } in &kept.map_err(|error| SpoolError::Fault(format!("{error:#}")))? {
+        by.log.write(&Event::Journalled { queue: new.message.id.to_string(), journal, number: *number, sha256 });
+    }
+    Ok(())
 }
 
 /// Writes notes that belong to nothing that changes.

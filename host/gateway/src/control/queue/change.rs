@@ -254,6 +254,7 @@ impl Work {
                 generation: &generation,
                 spool: self.control.spool.as_ref(),
                 decisions: &self.control.courier.decisions,
+                log: &self.control.log,
                 user: self.caller.name(),
                 reason: &self.asked.reason,
                 now: self.now,
