@@ -349,7 +349,7 @@ impl Policy {
             call(&mut store, &instance).await.map(|answer| (answer, instance))
         };
         let outcome = tokio::time::timeout(self.limits.wall, asked).await;
-        let fuel = store.get_fuel().ok().map(|left| u64::MAX - left);
+        let fuel = self.runtime.fuel(&store);
         let (now, forgets) = (store.data().now(), store.data().forgets());
         let (effects, story, writes) = store.data_mut().take_parts();
         let answer = match outcome {

@@ -235,6 +235,12 @@ impl Runtime {
         store
     }
 
+    /// Instructions that were counted, where they are: asking without a meter makes an error, and those cost more than a host call.
+    pub(crate) fn fuel(&self, store: &Store<State>) -> Option<u64> {
+        let left = if self.0.metered { store.get_fuel().ok() } else { None };
+        left.map(|left| u64::MAX - left)
+    }
+
     /// Puts the limits of one question in force.
     pub(crate) fn limit(&self, store: &mut Store<State>, limits: &Limits) {
         store.set_hostcall_fuel(limits.hand_over_bytes);

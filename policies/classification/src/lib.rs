@@ -12,6 +12,9 @@ use secmx_guest::{Action, Content, Level, Message, Ruling, SenderRole, Session, 
 /// Octets of the text of one part that are searched.
 const TEXT_MAX: u32 = 1 << 20;
 
+/// Texts that the gateway looks for at once.
+const NEEDLES_MAX: usize = 1_000;
+
 /// The policy.
 pub struct Classification;
 
@@ -104,7 +107,8 @@ fn marking(message: &Message, settings: &Settings) -> Option<String> {
     if at(Place::Field) {
         texts.extend(message.text(&settings.field));
     }
-    if at(Place::Text) {
+    // Whether any occurs at all is asked of the gateway, which has the texts: most messages are never copied to here.
+    if at(Place::Text) && settings.markings.chunks(NEEDLES_MAX).any(|some| !message.find(some, false).is_empty()) {
         texts.extend(message.parts().iter().filter_map(|part| message.part_text(part.index, TEXT_MAX)));
     }
     settings.markings.iter().find(|marking| texts.iter().any(|text| occurs(text, marking))).cloned()

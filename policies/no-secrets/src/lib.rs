@@ -12,6 +12,9 @@ use secmx_guest::{Action, Content, Message, Ruling, Session, Setup, settings};
 /// Octets of the text of one part that are searched.
 const TEXT_MAX: u32 = 4 << 20;
 
+/// First digits of card networks (ISO/IEC 7812-1).
+const CARD_STARTS: core::ops::RangeInclusive<u8> = b'2'..=b'6';
+
 /// The policy.
 pub struct NoSecrets;
 
@@ -70,13 +73,13 @@ struct Found<'a> {
 impl Content for NoSecrets {
     fn inspect(_: &Session, message: &Message) -> Ruling {
         let settings: Settings = settings().unwrap_or_else(|error| panic!("settings: {error}"));
-        let mut found = Vec::new();
+        let (starts, mut found) = (starts(&settings), Vec::new());
         for text in message.text("Subject") {
-            search(&text, 0, &settings, &mut found);
+            search(&text, 0, &settings, &starts, &mut found);
         }
         for part in message.parts() {
             if let Some(text) = message.part_text(part.index, TEXT_MAX) {
-                search(&text, part.index, &settings, &mut found);
+                search(&text, part.index, &settings, &starts, &mut found);
             }
         }
         for one in found.iter().take(20) {
@@ -98,10 +101,28 @@ impl Content for NoSecrets {
     }
 }
 
-fn search<'a>(text: &str, part: u32, settings: &'a Settings, found: &mut Vec<Found<'a>>) {
+/// Octets with which something can begin: most of a text is passed over by them.
+fn starts(settings: &Settings) -> [bool; 256] {
+    let mut starts = [false; 256];
+    let mut take =
+        |fits: &dyn Fn(u8) -> bool| (0..=u8::MAX).filter(|octet| fits(*octet)).for_each(|octet| starts[usize::from(octet)] = true);
+    if settings.block.contains(&Kind::Card) {
+        take(&|octet| CARD_STARTS.contains(&octet));
+    }
+    if settings.block.contains(&Kind::Iban) {
+        take(&|octet| octet.is_ascii_uppercase());
+    }
+    for one in &settings.patterns {
+        take(&|octet| one.pattern.as_bytes().first().is_some_and(|wanted| fits(octet, *wanted)));
+    }
+    starts
+}
+
+fn search<'a>(text: &str, part: u32, settings: &'a Settings, starts: &[bool; 256], found: &mut Vec<Found<'a>>) {
     let octets = text.as_bytes();
     let mut offset = 0;
-    while offset < octets.len() && found.len() < 1_000 {
+    while let Some(next) = octets[offset..].iter().position(|octet| starts[usize::from(*octet)]).filter(|_| found.len() < 1_000) {
+        offset += next;
         let begins = offset == 0 || !octets[offset - 1].is_ascii_alphanumeric();
         let hit = if begins { at(&octets[offset..], settings) } else { None };
         match hit {
@@ -135,7 +156,7 @@ fn at<'a>(octets: &[u8], settings: &'a Settings) -> Option<(&'static str, &'a st
 /// 13 to 19 digits of a card network, singly spaced or hyphened, whose check digit is right (ISO/IEC 7812-1). Other numbers may
 /// follow, such as a date: the longest that fits counts.
 fn card(octets: &[u8]) -> Option<usize> {
-    if !matches!(octets.first(), Some(b'2'..=b'6')) {
+    if !octets.first().is_some_and(|first| CARD_STARTS.contains(first)) || run(octets, 13, u8::is_ascii_digit).0.len() < 13 {
         return None;
     }
     (13..=19).rev().find_map(|size| {
@@ -193,13 +214,17 @@ fn run(octets: &[u8], most: usize, wanted: impl Fn(&u8) -> bool) -> (Vec<u8>, us
     (taken, length)
 }
 
-fn matches(octets: &[u8], pattern: &[u8]) -> bool {
-    let fits = |(octet, wanted): (&u8, &u8)| match wanted {
+/// Whether an octet is what a pattern wants in this place.
+fn fits(octet: u8, wanted: u8) -> bool {
+    match wanted {
         b'#' => octet.is_ascii_digit(),
         b'@' => octet.is_ascii_alphabetic(),
         _ => octet == wanted,
-    };
+    }
+}
+
+fn matches(octets: &[u8], pattern: &[u8]) -> bool {
     octets.len() >= pattern.len()
-        && octets.iter().zip(pattern).all(fits)
+        && octets.iter().zip(pattern).all(|(octet, wanted)| fits(*octet, *wanted))
         && octets.get(pattern.len()).is_none_or(|next| !next.is_ascii_alphanumeric())
 }

@@ -20,8 +20,10 @@ use crate::facts::Octets;
 use crate::lens::Lens;
 use crate::text::{Budget, Extract, Gap};
 use bytes::Bytes;
+use memchr::memmem;
 use part::Leaf;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use walk::Found;
@@ -119,11 +121,14 @@ impl View {
 
     /// Places of the needles that occur in the subject or in the text of any part.
     pub(crate) fn find(&self, needles: &[String], ignore_case: bool) -> Vec<u32> {
-        let fold = |text: &str| if ignore_case { text.to_lowercase() } else { text.to_owned() };
-        let read = self.found.leaves.iter().filter_map(|leaf| leaf.text(&self.lens, &self.budget));
-        let parts = read.map(|extract| fold(&extract.text));
-        let texts: Vec<String> = self.text("Subject").iter().map(|text| fold(text)).chain(parts).collect();
-        let occurs = |needle: &str| texts.iter().any(|text| text.contains(needle));
+        let fold = |text| if ignore_case { Cow::Owned(str::to_lowercase(text)) } else { Cow::Borrowed(text) };
+        let subjects = self.text("Subject");
+        let parts = self.found.leaves.iter().filter_map(|leaf| leaf.text(&self.lens, &self.budget)).map(|extract| extract.text.as_str());
+        let texts: Vec<Cow<'_, str>> = subjects.iter().map(String::as_str).chain(parts).map(fold).collect();
+        let occurs = |needle: &str| {
+            let finder = memmem::Finder::new(needle);
+            texts.iter().any(|text| finder.find(text.as_bytes()).is_some())
+        };
         (0..).zip(needles).filter(|(_, needle)| occurs(&fold(needle))).map(|(index, _)| index).collect()
     }
 
