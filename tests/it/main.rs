@@ -34,6 +34,7 @@ mod revoking;
 mod roles;
 mod seen;
 mod sending;
+mod shipped;
 mod tidy;
 mod transport;
 mod trust;
