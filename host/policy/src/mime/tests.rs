@@ -68,7 +68,7 @@ fn depth_and_parts_go_as_far_as_the_bounds_say() {
         let lens = Lens::new(bounds, None, crate::Escrow::default());
         View::of(&Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes()), Arc::new(lens))
     };
-    let nested = "Content-Type: message/rfc822\n\n".repeat(3) + "text\n";
+    let nested = "Content-Type: message/rfc822\n\n".repeat(3) + "\ntext\n";
     for (depth, expected, note) in [(3, 4, None), (2, 3, Some("too-deep")), (0, 1, Some("too-deep")), (60, 4, None)] {
         let view = within(&nested, depth, 10_000);
         let unreadable = view.parts().iter().any(|part| part.opacity == Opacity::Unreadable);
