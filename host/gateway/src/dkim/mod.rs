@@ -60,7 +60,7 @@ impl Signers {
 
     /// A sealing of a message of others that begins with these octets, its whole header among them. `None` when there is nothing to seal.
     pub(crate) fn begin_seal(&self, start: &[u8]) -> Option<Signing<'_>> {
-        self.sealer.as_ref()?.begin(start).map(Signing::Seal)
+        self.sealer.as_ref()?.begin(start).map(Box::new).map(Signing::Seal)
     }
 
     /// A signing of a message that begins with these octets, its whole header among them. `None` when its author has no keys here.
@@ -107,7 +107,7 @@ pub(crate) enum Signing<'a> {
     /// Those of a message of ours, one of each key.
     Own(Vec<DkimSigningStream<'a, DkimKey>>),
     /// The seal on a message of others.
-    Seal(Sealing<'a>),
+    Seal(Box<Sealing<'a>>),
 }
 
 impl Signing<'_> {
