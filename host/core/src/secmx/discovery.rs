@@ -373,7 +373,7 @@ fn mx_hosts(domain: &Domain, findings: &Findings, sieve: &mut Sieve<'_>, draw: &
     (kind, hosts, loops_to_us)
 }
 
-/// RFC 5321, 5.1: "MX records with the lowest preference … the sender-SMTP MUST randomize them to spread the load".
+/// RFC 5321, 5.1: of hosts with the same preference, "the sender-SMTP MUST randomize them to spread the load".
 fn in_mx_order(records: &[MxRecord], draw: &mut Draw<'_>) -> Vec<(u16, Domain)> {
     let named = records.iter().filter_map(|record| Some((record.preference, record.exchange.clone()?)));
     let mut drawn: Vec<_> = named.map(|(preference, exchange)| (preference, draw(u32::MAX), exchange)).collect();

@@ -99,7 +99,7 @@ impl ReplyReader {
         if self.octets.saturating_add(self.pending.len()) > OCTETS_MAX { Err(ReplyError::Endless) } else { Ok(None) }
     }
 
-    /// Puts a line behind those before it. RFC 5321, 4.2.1: "the reply code … must be the same on every line".
+    /// Puts a line behind those before it. RFC 5321, 4.2.1: "the reply code on each of the lines MUST be the same."
     fn join(&mut self, line: Reply) -> Result<Reply, ReplyError> {
         match self.begun.take() {
             None => Ok(line),

@@ -205,7 +205,8 @@ impl ServerSession {
             (_, Input::Closed) => session.end(effects),
             (_, Input::TimedOut) => session.bid_farewell(replies::timed_out(), effects),
             (State::Greeting, Input::Greeted(terms, ruling)) => session.greet(terms, ruling, effects),
-            // RFC 5321, 4.3.1: "The SMTP client … MUST wait for the greeting". Whoever does not is no mail server.
+            // RFC 5321, 4.3.1: "The sender SHOULD wait for this greeting message before sending any commands." Whoever does not is no mail
+            // server.
             (State::Greeting, Input::Octets(_)) => session.bid_farewell(replies::early_talker(), effects),
             (State::Securing, Input::Secured(channel)) => session.secured(channel, effects),
             (State::Securing, Input::SecureFailed) => session.end(effects),

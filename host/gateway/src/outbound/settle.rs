@@ -106,7 +106,8 @@ fn asked<T: Clone>(
     recipients.iter().filter(|(to, _)| wants(&dsn.of(to))).map(|(to, what)| (to.clone(), told(what.clone()))).collect()
 }
 
-/// The notice to the sender. `None` when there is nobody to tell of, and for a null reverse-path: "a notification … MUST NOT be sent in response to" one (RFC 5321, 6.1).
+/// The notice to the sender. `None` when there is nobody to tell of, and for a null
+/// reverse-path: "if this address is null ("<>"), the receiver-SMTP MUST NOT send a notification" (RFC 5321, 6.1).
 async fn compose(job: &Job<'_>, action: Action, recipients: Vec<(Mailbox, Told)>, evidence: &[Failure]) -> Option<NewMessage> {
     let to = job.message.envelope.reverse_path.as_ref().filter(|_| !recipients.is_empty())?;
     let config = &job.generation.config;

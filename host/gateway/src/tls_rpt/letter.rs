@@ -34,7 +34,7 @@ pub(super) struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// First and last moment of the day (RFC 8460, 4.1: "from midnight to midnight UTC").
+    /// First and last moment of the day (RFC 8460, 4.1: a full day, by UTC).
     fn range(&self) -> (Timestamp, Timestamp) {
         let start = self.date.to_zoned(jiff::tz::TimeZone::UTC).map(|start| start.timestamp()).unwrap_or_default();
         (start, start.checked_add(jiff::SignedDuration::from_secs(24 * 3600 - 1)).unwrap_or(start))

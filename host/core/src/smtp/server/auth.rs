@@ -7,7 +7,7 @@ use crate::smtp::line::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// RFC 4954, 4: "the maximum length of an AUTH line … is 12288 octets".
+/// A line of an AUTH exchange is of 12,288 octets at most (RFC 4954, 4).
 pub(super) const LINE_OCTETS_MAX: usize = 12_288;
 
 /// One step of a SASL exchange.

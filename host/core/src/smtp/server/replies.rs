@@ -124,7 +124,7 @@ pub(super) fn no_recipients(refused: usize) -> Reply {
     if refused > 0 { reply(554, (5, 5, 1), "No valid recipients") } else { out_of_order("RCPT comes first") }
 }
 
-/// RFC 3030, 2: "a 250 … should be sent to the client" for every chunk.
+/// RFC 3030, 2: "A 250 response MUST be sent to each successful BDAT data block within a mail transaction."
 pub(super) fn chunk_taken(octets: u64) -> Reply {
     reply(250, (2, 0, 0), format!("{octets} octets received"))
 }
