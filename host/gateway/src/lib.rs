@@ -17,6 +17,7 @@ pub mod dns;
 mod edit;
 mod fetch;
 pub mod gateway;
+mod gathered;
 pub mod generation;
 pub mod history;
 pub mod inbound;

@@ -1,21 +1,27 @@
-//! The log: one line for each event, in one write, as JSON or as text for people.
+//! The log: one line for each event, as JSON or as text for people.
 //!
 //! Peers choose much of what stands here, so a line is bounded and holds no control character, no change of writing direction and no
-//! line end but its own. Logging never fails and never panics: a line that cannot be written is lost.
+//! line end but its own. Logging never fails, never panics and never waits: lines are written by a thread of their own, those of some
+//! milliseconds at once, and one that cannot be written is lost.
 
+mod json;
+
+use crate::gathered::{Gathered, Lines};
 use crate::history::History;
 use jiff::{Timestamp, tz::TimeZone};
+use json::Bounds;
 use secmx_core::report::Event;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// Characters of one string in a line; the rest is cut.
-const TEXT_CHARS_MAX: usize = 1000;
+/// How long the first line waits for others, so that its writer is not woken for each.
+const GATHER: Duration = Duration::from_millis(20);
 
-/// Items of one list in a line; the rest is counted.
-const LIST_ITEMS_MAX: usize = 120;
+/// What of an event stands in a line.
+const BOUNDS: Bounds = Bounds { text_chars: 1000, list_items: 120 };
 
 /// Octets of one line. An event that needs more is cut harder.
 const LINE_OCTETS_MAX: usize = 16 << 10;
@@ -55,7 +61,9 @@ impl Severity {
             Event::StsFailed { .. } | Event::Downgraded { .. } => Self::Warning,
             Event::Warning { .. } | Event::PolicyFault { .. } | Event::SetAside { .. } | Event::Discarded { .. } => Self::Warning,
             Event::Reloaded { ok: false, .. } => Self::Warning,
-            Event::Dialogue { .. } => Self::Debug,
+            // What every message brings with it, and `secmx explain` tells of each.
+            Event::Dialogue { .. } | Event::Discovered { .. } => Self::Debug,
+            Event::PolicyRuled(moment) if moment.ruling == "pass" => Self::Debug,
             Event::PolicyLog { severity, .. } => match *severity {
                 "warn" => Self::Warning,
                 "debug" => Self::Debug,
@@ -90,7 +98,7 @@ struct Inner {
 
 enum Sink {
     /// Standard error.
-    Stderr,
+    Stderr(Gathered),
     /// Memory, for tests.
     Memory(Recorder),
 }
@@ -102,9 +110,17 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// A log on standard error that leaves out what matters less than `least`.
-    pub fn stderr(format: Format, least: Severity) -> Self {
-        Self(Arc::new(Inner { format, least, sink: Sink::Stderr, history: OnceLock::new() }))
+    /// A log on standard error that leaves out what matters less than `least`. Errors when its thread cannot be started.
+    pub fn stderr(format: Format, least: Severity) -> io::Result<Self> {
+        let lines = Gathered::start("log", GATHER, move |lines: Lines<'_>| tell_stderr(format, lines))?;
+        Ok(Self(Arc::new(Inner { format, least, sink: Sink::Stderr(lines), history: OnceLock::new() })))
+    }
+
+    /// Returns when everything that was told is written. Blocks.
+    pub fn flush(&self) {
+        if let Sink::Stderr(lines) = &self.0.sink {
+            lines.flush();
+        }
     }
 
     /// A log in memory that leaves nothing out, and what reads it.
@@ -148,16 +164,30 @@ impl Log {
             }
         }
         if let Some(history) = history.filter(|_| IDS.iter().any(|id| line.contains(&format!(",\"{id}\":")))) {
-            history.keep(line);
+            history.keep(&line);
         }
     }
 
     fn tell(&self, line: &str) {
         match &self.0.sink {
-            // There is nobody left to tell when standard error is gone.
-            Sink::Stderr => drop(std::io::stderr().lock().write_all(line.as_bytes())),
+            Sink::Stderr(lines) => lines.add(line),
             Sink::Memory(recorder) => recorder.push(line),
         }
+    }
+}
+
+/// There is nobody left to tell when standard error is gone.
+fn tell_stderr(format: Format, lines: Lines<'_>) {
+    let _ = io::stderr().lock().write_all(lines.octets);
+    if lines.left_out > 0 {
+        let event =
+            Event::Warning { text: format!("{} lines of the log came faster than they could be written, and are lost", lines.left_out) };
+        let now = Timestamp::now();
+        let line = match format {
+            Format::Json => json_line(now, &event),
+            Format::Text => text_line(now, &TimeZone::system(), &event),
+        };
+        let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
@@ -192,87 +222,31 @@ impl Recorder {
     }
 }
 
-/// An event as name and fields, ids first, then by name.
-fn fields(event: &Event<'_>, text_chars: usize, list_items: usize) -> (String, Vec<(String, Value)>) {
-    let mut fields = match serde_json::to_value(event) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
-    let name = fields.remove("event").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-    let rank = |key: &str| IDS.iter().position(|id| *id == key).unwrap_or(IDS.len());
-    let mut fields: Vec<_> = fields
-        .into_iter()
-        .map(|(key, value)| {
-            let value = bounded(&key, value, text_chars, list_items);
-            (key, value)
-        })
-        .collect();
-    fields.sort_by(|(one, _), (other, _)| (rank(one), one).cmp(&(rank(other), other)));
-    (name, fields)
-}
-
-/// The value with every string and list cut to its bound. A hash is shown in hexadecimal.
-fn bounded(key: &str, value: Value, text_chars: usize, list_items: usize) -> Value {
-    match value {
-        Value::String(text) => Value::String(cut(text, text_chars)),
-        Value::Array(items) if key == "sha256" => {
-            Value::String(items.iter().filter_map(Value::as_u64).fold(String::new(), |mut hex, octet| {
-                let _ = write!(hex, "{octet:02x}");
-                hex
-            }))
-        }
-        Value::Array(mut items) => {
-            let more = items.len().saturating_sub(list_items);
-            items.truncate(list_items);
-            let mut items: Vec<Value> = items.into_iter().map(|item| bounded("", item, text_chars, list_items)).collect();
-            if more > 0 {
-                items.push(Value::String(format!("… {more} more")));
-            }
-            Value::Array(items)
-        }
-        Value::Object(inner) => Value::Object(
-            inner
-                .into_iter()
-                .map(|(key, value)| {
-                    let value = bounded(&key, value, text_chars, list_items);
-                    (key, value)
-                })
-                .collect(),
-        ),
-        plain => plain,
+/// A line with the usual bounds, and with tighter ones when it is too long all the same.
+fn fitting(render: impl Fn(Bounds) -> String) -> String {
+    let line = render(BOUNDS);
+    if line.len() <= LINE_OCTETS_MAX {
+        return line;
     }
-}
-
-fn cut(mut text: String, chars_max: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(chars_max) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
-/// Renders with the usual bounds, and with tighter ones when the line is too long all the same.
-fn fitting(event: &Event<'_>, render: impl Fn(String, Vec<(String, Value)>) -> String) -> String {
-    let render = |text_chars, list_items| {
-        let (name, fields) = fields(event, text_chars, list_items);
-        render(name, fields)
-    };
-    let line = render(TEXT_CHARS_MAX, LIST_ITEMS_MAX);
-    if line.len() <= LINE_OCTETS_MAX { line } else { render(TEXT_CHARS_MAX / 10, LIST_ITEMS_MAX / 10) }
+    render(Bounds { text_chars: BOUNDS.text_chars / 10, list_items: BOUNDS.list_items / 10 })
 }
 
 fn json_line(now: Timestamp, event: &Event<'_>) -> String {
-    let level = Severity::of(event);
-    fitting(event, |name, fields| {
-        let mut line = format!("{{\"time\":\"{now:.3}\",\"level\":\"{level}\",\"event\":{}", Value::String(name));
-        for (key, value) in fields {
-            let _ = write!(line, ",{}:{value}", Value::String(key));
-        }
-        line.push('}');
-        let mut line = honest(&line);
-        line.push('\n');
-        line
+    fitting(|bounds| {
+        let fields = json::object(event, bounds);
+        let fields = fields.strip_prefix('{').unwrap_or("}");
+        format!("{{\"time\":\"{now:.3}\",\"level\":\"{}\",{fields}\n", Severity::of(event))
     })
+}
+
+/// An event as name and fields, ids first, then by name.
+fn fields(event: &Event<'_>, bounds: Bounds) -> (String, Vec<(String, Value)>) {
+    let mut fields: Map<String, Value> = serde_json::from_str(&json::object(event, bounds)).unwrap_or_default();
+    let name = fields.remove("event").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
+    let rank = |key: &str| IDS.iter().position(|id| *id == key).unwrap_or(IDS.len());
+    let mut fields: Vec<_> = fields.into_iter().collect();
+    fields.sort_by(|(one, _), (other, _)| (rank(one), one).cmp(&(rank(other), other)));
+    (name, fields)
 }
 
 /// JSON on one line with every character that could deceive whoever reads it as an escape. Such a character stands in a string only,
@@ -289,7 +263,8 @@ pub(crate) fn honest(json: &str) -> String {
 fn text_line(now: Timestamp, zone: &TimeZone, event: &Event<'_>) -> String {
     let time = zone.to_datetime(now).time();
     let level = Severity::of(event);
-    fitting(event, |name, fields| {
+    fitting(|bounds| {
+        let (name, fields) = fields(event, bounds);
         let mut line = format!("{:02}:{:02}:{:02}.{:03} ", time.hour(), time.minute(), time.second(), time.millisecond());
         if level < Severity::Info {
             let _ = write!(line, "{level}: ");
@@ -337,7 +312,7 @@ fn quoted(text: &str) -> String {
 /// The text with every character that could deceive whoever reads it put as an escape.
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
     // Nearly every line; the long way costs more than all else that is done to it.
-    if text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+    if is_plain(text) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len()), |mut clean, character| {
@@ -348,6 +323,11 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
         }
         clean
     })
+}
+
+/// Whether every character is one of ASCII that can be seen, or a space.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|octet| (b' '..=b'~').contains(&octet))
 }
 
 /// Controls, line ends, marks without width, and what changes the direction of writing (UAX #9), tags included.

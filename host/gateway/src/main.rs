@@ -2,6 +2,11 @@
 
 use secmx::cli::{self, Exit};
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+/// Messages are many small pieces of memory that live for a moment, on whichever thread (docs/decisions/allocator.md).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -20,7 +20,14 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Runs until a signal ends it. `path` is read again at each SIGHUP.
 pub async fn serve(config: Config, path: Option<&Path>) -> Result<()> {
-    let log = Log::stderr(config.log.format, config.log.level);
+    let log = Log::stderr(config.log.format, config.log.level)?;
+    let outcome = run(config, path, log.clone()).await;
+    // What a task still holds of the log would keep its last lines from being written.
+    log.flush();
+    outcome
+}
+
+async fn run(config: Config, path: Option<&Path>, log: Log) -> Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hup = signal(SignalKind::hangup())?;
     take_descriptors();

@@ -1,7 +1,7 @@
 //! Everything the gateway says about itself: one variant, one log line, fixed fields.
 //!
-//! Ids tie the lines together: `session` (one connection), `transaction` (MAIL to end of data), `queue` (one message). No body, no
-//! secret, at no level.
+//! Fields come in the order in which they are declared here, ids first. Ids tie the lines together: `session` (one connection),
+//! `transaction` (MAIL to end of data), `queue` (one message). No body, no secret, at no level.
 
 use super::failure::Failure;
 use super::status::Reply;
@@ -155,6 +155,8 @@ pub enum Event<'a> {
     /// A policy failed; the message waits or is refused for now, never passed.
     #[serde(rename = "policy.fault")]
     PolicyFault {
+        /// Session or queue id.
+        subject: &'a str,
         /// Policy name.
         policy: &'a str,
         /// Its version, when its component says one.
@@ -162,21 +164,19 @@ pub enum Event<'a> {
         version: Option<&'a str>,
         /// Interface that was asked.
         interface: &'a str,
-        /// Session or queue id.
-        subject: &'a str,
         /// What went wrong.
         detail: String,
     },
     /// A policy that has no say yet ruled another way than those in force.
     #[serde(rename = "policy.shadow-differs")]
     ShadowDiffers {
+        /// Session or queue id.
+        subject: &'a str,
         /// Policy name.
         policy: &'a str,
         /// Its version, when its component says one.
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<&'a str>,
-        /// Session or queue id.
-        subject: &'a str,
         /// The ruling in force.
         enforced: &'a str,
         /// Its own.
@@ -187,10 +187,10 @@ pub enum Event<'a> {
     /// Text that a policy logged.
     #[serde(rename = "policy.log")]
     PolicyLog {
-        /// Policy name.
-        policy: &'a str,
         /// Session or queue id.
         subject: &'a str,
+        /// Policy name.
+        policy: &'a str,
         /// `debug`, `info` or `warn`.
         severity: &'a str,
         /// Its text, bounded.
@@ -385,6 +385,8 @@ pub enum Event<'a> {
 /// One ruling of one policy.
 #[derive(Debug, Clone, Serialize)]
 pub struct PolicyMoment<'a> {
+    /// Session or queue id.
+    pub subject: &'a str,
     /// Policy name.
     pub policy: &'a str,
     /// Its version, when its component says one.
@@ -395,8 +397,6 @@ pub struct PolicyMoment<'a> {
     pub shadow: bool,
     /// Interface and function, such as `sender.route`.
     pub question: &'a str,
-    /// Session or queue id.
-    pub subject: &'a str,
     /// `pass`, `accept`, …
     pub ruling: &'a str,
     /// Reason code.

@@ -352,10 +352,10 @@ async fn a_message_is_replaced_whole<G: Ground>() {
         new.body = vec![long.clone()];
         new.message.octets = 600_000;
         spool.claim(at(0), 1, LEASE, &|_| 9).await.expect("whole");
-        assert_eq!(spool.replace(new.clone()).await, Err(SpoolError::Busy));
+        let note = |line: &'static [u8]| vec![Note { id: spool.new_id(at(0)), line: Bytes::from_static(line) }];
+        assert_eq!(spool.replace_noted(new.clone(), note(b"of what did not happen\n")).await, Err(SpoolError::Busy));
         spool.give_back(DeliveryKey { id, number: 0 });
-        let note = Note { id: spool.new_id(at(0)), line: Bytes::from_static(b"released\n") };
-        spool.replace_noted(new, vec![note]).await.expect("at rest");
+        spool.replace_noted(new, note(b"released\n")).await.expect("at rest");
         (id, long)
     };
     let opened = ground.open();

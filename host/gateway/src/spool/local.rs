@@ -101,7 +101,8 @@ fn database(place: &Path) -> fjall::Result<(Database, [Keyspace; Table::ALL.len(
         .manual_journal_persist(true)
         .max_journaling_size(JOURNAL_OCTETS_MAX)
         .cache_size(CACHE_OCTETS)
-        .worker_threads(2)
+        // Two would spin: one hands the other what it may not do itself, again and again.
+        .worker_threads(1)
         .open()?;
     let open = |table: Table| database.keyspace(table.name(), || options(table));
     let [messages, deliveries, chunks, attempts, set_aside, notes] = Table::ALL;

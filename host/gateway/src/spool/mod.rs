@@ -258,15 +258,12 @@ pub trait Spool: Send + Sync {
 
     /// Puts this message in the place of the one with the same id: its octets and its deliveries, in one step. Errors with
     /// [`SpoolError::Busy`] while an attempt at any of its deliveries is under way.
-    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError>;
-
-    /// [`Spool::replace`], behind notes that tell of it: a crash in between leaves a note of what did not happen, never the other way.
-    async fn replace_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
-        for note in notes {
-            self.note(note).await?;
-        }
-        self.replace(new).await
+    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
+        self.replace_noted(new, Vec::new()).await
     }
+
+    /// [`Spool::replace`], and writes notes in the same step.
+    async fn replace_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError>;
 
     /// A message that has deliveries.
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError>;

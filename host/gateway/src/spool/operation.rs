@@ -504,11 +504,16 @@ impl<T: Tables> Spool for Engine<T> {
         .await
     }
 
-    async fn replace(&self, new: NewMessage) -> Result<(), SpoolError> {
+    async fn replace_noted(&self, new: NewMessage, notes: Vec<Note>) -> Result<(), SpoolError> {
         let (id, octets) = (new.message.id, stored::octets(&new.body));
         let _room = self.room_for(octets).await;
         let prepared = self.read(move |_| prepare(new)).await??;
-        self.submit(id, octets, move |shared, _| shared.replaced(id, prepared)).await
+        self.submit(id, octets, move |shared, _| {
+            let mut transaction = shared.replaced(id, prepared)?;
+            transaction.writes.extend(notes.iter().map(stored::put_note));
+            Ok(transaction)
+        })
+        .await
     }
 
     async fn message(&self, id: QueueId) -> Result<Message, SpoolError> {
