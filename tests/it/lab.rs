@@ -96,7 +96,7 @@ async fn the_program_plays_the_lab_and_tells_the_truth() -> Result<()> {
     ensure!(html.contains("cert-expired-intermediate") && !html.contains("http://") && junit.contains("failures=\"2\""), "{html} {junit}");
     std::fs::write(at.join("strict.toml"), format!("hostname = \"strict.test\"\n{cache}"))?;
     let (code, text) = secmx(at, &["lab", "run", "--gateway", "strict.toml", "--only", "cert-expired", "--role", "sos"]).await?;
-    ensure!(code == Some(0) && text.contains("2 cases, 2 outcomes: 2 pass, 0 fail"), "{code:?} {text}");
+    ensure!(code == Some(0) && text.contains("3 cases, 3 outcomes: 3 pass, 0 fail"), "{code:?} {text}");
     let (code, text) = secmx(at, &["lab", "run", "--only", "no-such-case"]).await?;
     ensure!(code == Some(3) && text.contains("secmx lab list"), "{code:?} {text}");
     let (code, text) = secmx(at, &["lab", "list", "--only", "dane-match", "--json"]).await?;

@@ -27,7 +27,8 @@ async fn s8_hostile_guests_harm_nobody_whatever_becomes_of_faults() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     // 8 KiB a question, however much was written.
-    let flood = log.lines().iter().filter(|line| line.contains(r#""event":"policy.log","policy":"floods-the-log""#)).count();
+    let flood =
+        log.lines().iter().filter(|line| line.contains(r#""event":"policy.log""#) && line.contains(r#""policy":"floods-the-log""#)).count();
     assert!((1..=4 * 8).contains(&flood), "{flood}");
 }
 
@@ -45,7 +46,7 @@ async fn asked(runtime: &Runtime, log: &Log, guest: &Guest, on_error: OnError, b
     let set = loaded.map_err(|error| error.to_string())?;
     let answer = set.content(&session(), message()).await;
     if let Some(text) = &guest.fault {
-        let told = format!(r#""policy":"{name}","interface":"content.inspect","subject":"01JD9W3K7Q8Z""#);
+        let told = format!(r#""subject":"01JD9W3K7Q8Z","policy":"{name}","interface":"content.inspect""#);
         let lines = log.lines();
         let line = lines.iter().rev().find(|line| line.contains(&told)).ok_or("nobody was told")?;
         line.to_lowercase().contains(&text.to_lowercase()).then_some(()).ok_or_else(|| line.clone())?;

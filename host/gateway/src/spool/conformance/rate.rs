@@ -5,7 +5,8 @@ use super::fixture::{Disk, Ground, LEASE, at, delivery, mail, mailbox};
 use crate::spool::tables::{Survives, Tables};
 use crate::spool::{LocalSpool, Settlement, Spool, stored};
 use bytes::Bytes;
-use secmx_core::queue::QueueId;
+use jiff::Timestamp;
+use secmx_core::queue::{Delivery, QueueId};
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -36,7 +37,7 @@ async fn spool_rate() {
                         new.message.octets = OCTETS as u64;
                         spool.accept(new.message, new.deliveries, new.body).await.expect("room");
                         if deliver {
-                            carry(&*spool).await;
+                            carry(&*spool, at(10)).await;
                         }
                         done += 1;
                     }
@@ -63,7 +64,7 @@ async fn spool_rate() {
 }
 
 async fn drain(spool: Arc<LocalSpool>) {
-    while carry(&*spool).await {}
+    while carry(&*spool, at(10)).await {}
 }
 
 /// Octets of the blocks that files below `place` take.
@@ -77,9 +78,9 @@ fn octets_below(place: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// One delivery, as a worker does it. Says whether there was one.
-async fn carry(spool: &impl Spool) -> bool {
-    let claimed = spool.claim(at(10), 1, LEASE, &|_| usize::MAX).await.expect("whole");
+/// One delivery that is due at `now`, as a worker does it. Says whether there was one.
+async fn carry(spool: &impl Spool, now: Timestamp) -> bool {
+    let claimed = spool.claim(now, 1, LEASE, &|_| usize::MAX).await.expect("whole");
     for delivery in &claimed {
         spool.message(delivery.key.id).await.expect("whole");
         spool.started(delivery.key, "mx.x.test", at(10)).await.expect("there");
@@ -99,6 +100,7 @@ fn spool_million() {
         let write = |n: u64| {
             let domain = format!("d{}.test", n % 5000);
             let delivery = delivery(QueueId::new(batch * 1000 + n, 0), 0, &mailbox(&format!("somebody@{domain}")));
+            let delivery = Delivery { next: at(5), ..delivery };
             stored::put_delivery(&delivery, 20_480).expect("written")
         };
         tables.commit((0..1000).map(write).collect(), Survives::Process).expect("written");
@@ -106,7 +108,7 @@ fn spool_million() {
     drop(tables);
     let output = child(&ground, "rate::child_opens_a_million", &[]).output().expect("runs");
     println!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]
@@ -128,7 +130,7 @@ async fn child_opens_a_million() {
     for _ in 0..1000 {
         let new = mail(&spool, &["fresh.test"], b"body");
         spool.accept(new.message, new.deliveries, new.body).await.expect("room");
-        carry(&spool).await;
+        assert!(carry(&spool, at(0)).await, "what is fresh comes up");
     }
     println!("1000 fresh messages, one by one, accepted and carried after {:?}", began.elapsed());
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
