@@ -1,8 +1,9 @@
 //! DNSSEC against zones that BIND signed, and DANE against Debian's Postfix (S7).
 
+use crate::network::{self, Network};
 use crate::signer::{self, Named, Signing};
 use crate::{PATIENCE, World, swaks, text};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use secmx::config::Config;
 use secmx::dns::Dns;
 use secmx_core::mail::Domain;
@@ -12,7 +13,10 @@ use secmx_lab::dns::Denial;
 use secmx_tests::Process;
 use secmx_tests::postfix::{self, Postfix, Setup, free_port};
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Secure, insecure and bogus of zones that a real signer made.
 #[test]
@@ -28,8 +32,12 @@ fn zones_that_bind_signed_are_told_apart() -> Result<()> {
         ("changed.test", Signing::Changed, AnswerKind::Bogus, false),
         ("unsigned.test", Signing::Unsigned, AnswerKind::Found, false),
     ];
-    let lines: Vec<String> =
-        domains.iter().map(|(domain, ..)| format!("{domain}. MX 10 mx.{domain}.\nmx.{domain}. A 127.0.0.70\n")).collect();
+    let lines: Vec<String> = domains
+        .iter()
+        .map(|(domain, ..)| {
+            format!("{domain}. MX 10 mx.{domain}.\nmx.{domain}. A 127.0.0.70\n*.{domain}. MX 10 mx.{domain}.\n*.a.b.{domain}. TXT x\n")
+        })
+        .collect();
     let zones: Vec<_> = domains.iter().zip(&lines).map(|((domain, signing, ..), lines)| (*domain, *signing, lines.as_str())).collect();
     let named = Named::start(&zones)?;
     let config = format!("[dns]\nresolvers = [\"{}\"]\nanchors = {:?}\n", named.address(), named.anchor());
@@ -41,6 +49,17 @@ fn zones_that_bind_signed_are_told_apart() -> Result<()> {
             let host = Domain::parse(&format!("mx.{domain}")).map_err(|error| anyhow::anyhow!("{error}"))?;
             let addresses = dns.addresses(&host).await;
             ensure!((addresses.answer.kind(), addresses.secure) == (kind, secure), "{domain} {signing:?}: {addresses:?}");
+            for name in ["new", "far.off", "c.a.b", "d.c.a.b"] {
+                let wanted = Domain::parse(&format!("{name}.{domain}")).map_err(|error| anyhow::anyhow!("{error}"))?;
+                let told = dns.mx(&wanted).await;
+                let (kind, secure) = match (signing, name) {
+                    (Signing::Expired, _) => (AnswerKind::Bogus, false),
+                    // The wildcard of `a.b` is closer, and has no MX.
+                    (_, "c.a.b" | "d.c.a.b") => (AnswerKind::None, signing != Signing::Unsigned),
+                    (_, _) => (AnswerKind::Found, signing != Signing::Unsigned),
+                };
+                ensure!((told.answer.kind(), told.secure) == (kind, secure), "{wanted} {signing:?}, by a wildcard: {told:?}");
+            }
             let nothing = dns.tlsa(&format!("_25._tcp.{host}")).await;
             // A record that was changed by itself spoils no denial.
             let denied = matches!(signing, Signing::Nsec | Signing::Nsec3 | Signing::Changed);
@@ -88,5 +107,60 @@ fn postfix_is_reached_by_its_tlsa_record() -> Result<()> {
     let waits = gateway.wait_for("message.deferred", |_| true)?;
     ensure!(waits["failure"].to_string().contains("TLSA"), "{waits}");
     ensure!(!partner.mailbox().contains("to wrong.test"), "nothing overrides a failing DANE check");
+    Ok(())
+}
+
+/// The other way round: Postfix finds our listener by MX and TLSA in zones that BIND signed, and sends where the certificate is the one that
+/// TLSA names, although nobody trusts its authority. Where it is another one it keeps the mail.
+#[test]
+fn postfix_sends_to_us_by_our_tlsa_record_alone() -> Result<()> {
+    if let Some(why) = postfix::missing().or_else(network::missing).or_else(signer::missing) {
+        println!("skipped: {why}");
+        return Ok(());
+    }
+    let network = Network::new()?;
+    let identity = Authority::new("our own")?.issue(&["mx.agency.test"])?;
+    let own: String = Sha256::digest(identity.public_key()).iter().map(|octet| format!("{octet:02x}")).collect();
+    let zone = |domain: &str, digest: &str| {
+        format!("{domain}. MX 10 mx.{domain}.\nmx.{domain}. A 127.0.0.1\n_2500._tcp.mx.{domain}. TLSA 3 1 1 {digest}\n")
+    };
+    let (agency, moved) = (zone("agency.test", &own), zone("moved.test", &"07".repeat(32)));
+    let named = Named::start_within(&network, &[("agency.test", Signing::Nsec, &agency), ("moved.test", Signing::Nsec3, &moved)])?;
+    let at = |name: &str| network.path().join(name);
+    fs::write(at("chain.pem"), identity.chain_pem())?;
+    fs::write(at("key.pem"), identity.key_pem())?;
+    let config = format!(
+        "hostname = \"mx.agency.test\"\ndomains = [\"agency.test\", \"moved.test\"]\ndeliver_to = \"smtp://127.0.0.1:9\"\n\
+         [paths]\nstate = \"state\"\n[log]\nformat = \"json\"\n[tls]\ncerts = [{{ cert = \"chain.pem\", key = \"key.pem\" }}]\n\
+         [dns]\nresolvers = [\"{}\"]\nanchors = {:?}\n[receive.public]\nlisten = \"127.0.0.1:2500\"\nrole = \"BER\"\n",
+        named.address(),
+        named.anchor(),
+    );
+    fs::write(at("secmx.toml"), config)?;
+    let wrapper = network.wrapper();
+    let mut gateway = Process::serve_under(&wrapper.each_ref().map(String::as_str), &at("secmx.toml"))?;
+    let sender = Postfix::start(&Setup {
+        address: Some(free_port(Ipv4Addr::LOCALHOST)?),
+        more: "disable_dns_lookups = no\nsmtp_host_lookup = dns\nsmtp_tcp_port = 2500\nsmtp_dns_support_level = dnssec\n\
+               smtp_tls_security_level = dane\nsmtp_tls_loglevel = 1\n",
+        within: Some(network.id()),
+        ..Setup::default()
+    })?;
+    for domain in ["moved.test", "agency.test"] {
+        let line = format!(
+            "printf 'Subject: by DANE\\n\\nHello.\\n' | /usr/sbin/sendmail -C {} -f to-{domain}@partner.test ana@{domain}",
+            sender.configuration().display()
+        );
+        ensure!(Command::new("sh").args(["-c", &line]).status()?.success());
+    }
+    let queued = gateway.wait_for("message.queued", |_| true);
+    let queued = queued.with_context(|| sender.log())?;
+    ensure!(queued["reverse_path"] == "to-agency.test@partner.test", "{queued}");
+    let end = Instant::now() + PATIENCE;
+    while !(sender.log().contains("status=deferred") && sender.log().contains("Verified TLS connection established to mx.agency.test")) {
+        ensure!(Instant::now() < end, "{}", sender.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ensure!(!gateway.log().contains("to-moved.test"), "nothing of it came here:\n{}", gateway.log());
     Ok(())
 }

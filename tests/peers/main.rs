@@ -14,6 +14,7 @@ mod lab;
 mod load;
 mod mail;
 mod matrix;
+mod network;
 mod pebble;
 mod power;
 mod signer;

@@ -2,13 +2,16 @@
 //!
 //! Needs Debian's `bind9` and `bind9-utils`; says so when they are missing.
 
-use anyhow::{Context, Result, ensure};
+use crate::network::Network;
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+const NAMED: &str = "/usr/sbin/named";
 
 /// How one domain below `test` is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +32,12 @@ pub(crate) enum Signing {
 pub(crate) struct Named {
     directory: TempDir,
     address: SocketAddr,
-    process: Option<Child>,
+    running: Vec<Child>,
 }
 
 /// Why it cannot be run here; `None` when it can.
 pub(crate) fn missing() -> Option<String> {
-    let tools = ["/usr/sbin/named", "/usr/bin/dnssec-signzone", "/usr/bin/dnssec-keygen"];
+    let tools = [NAMED, "/usr/bin/dnssec-signzone", "/usr/bin/dnssec-keygen"];
     let absent = tools.into_iter().find(|tool| !Path::new(tool).exists())?;
     Some(format!("{absent} is not installed (apt-get install bind9 bind9-utils)"))
 }
@@ -42,9 +45,23 @@ pub(crate) fn missing() -> Option<String> {
 impl Named {
     /// Signs and serves these domains, each with these lines in its zone besides SOA and NS.
     pub(crate) fn start(domains: &[(&str, Signing, &str)]) -> Result<Self> {
+        let (mut named, zones) = Self::signed(domains)?;
+        named.serve(&zones, Command::new(NAMED))?;
+        Ok(named)
+    }
+
+    /// The same in a network, where a second one at 127.0.0.1:53 validates for others.
+    pub(crate) fn start_within(network: &Network, domains: &[(&str, Signing, &str)]) -> Result<Self> {
+        let (mut named, zones) = Self::signed(domains)?;
+        named.serve(&zones, network.command(NAMED))?;
+        named.validate(network.command(NAMED))?;
+        Ok(named)
+    }
+
+    fn signed(domains: &[(&str, Signing, &str)]) -> Result<(Self, Vec<String>)> {
         let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let directory = tempfile::Builder::new().prefix("secmx-named").tempdir()?;
-        let mut named = Self { directory, address, process: None };
+        let mut named = Self { directory, address, running: Vec::new() };
         let mut delegations = String::new();
         let mut zones = vec![".".to_owned(), "test.".to_owned()];
         for (domain, signing, lines) in domains {
@@ -55,8 +72,7 @@ impl Named {
         }
         let top = named.zone("test.", &format!("ns.test. A 127.0.0.1\n{delegations}"), Signing::Nsec)?;
         named.zone(".", &format!("test. NS ns.test.\nns.test. A 127.0.0.1\n{top}"), Signing::Nsec)?;
-        named.serve(&zones)?;
-        Ok(named)
+        Ok((named, zones))
     }
 
     /// Where it listens.
@@ -117,24 +133,46 @@ impl Named {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn serve(&mut self, zones: &[String]) -> Result<()> {
-        let directory = self.directory.path().display();
+    fn serve(&mut self, zones: &[String], program: Command) -> Result<()> {
         let mut text = format!(
-            "options {{ directory \"{directory}\"; listen-on port {} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no;\n\
-             pid-file \"{directory}/pid\"; session-keyfile \"{directory}/session\"; dnssec-validation no; minimal-responses yes; }};\ncontrols {{ }};\n",
+            "listen-on port {} {{ 127.0.0.1; }}; recursion no; dnssec-validation no; minimal-responses yes; }};\n",
             self.address.port()
         );
         for zone in zones {
             text += &format!("zone \"{zone}\" {{ type primary; file \"{}.signed\"; }};\n", Self::file_of(zone));
         }
-        fs::write(self.path("named.conf"), text)?;
-        let log = fs::File::create(self.path("log"))?;
-        let process =
-            Command::new("/usr/sbin/named").arg("-g").arg("-c").arg(self.path("named.conf")).stdin(Stdio::null()).stderr(log).spawn();
-        self.process = Some(process.context("cannot run named")?);
+        self.run_named("authority", &text, program)
+    }
+
+    /// Asks the first one, and says what it believes.
+    fn validate(&mut self, program: Command) -> Result<()> {
+        let anchor = fs::read_to_string(self.anchor())?;
+        let key: Vec<&str> = anchor.split_whitespace().skip_while(|word| *word != "DNSKEY").skip(1).collect();
+        let [flags, protocol, algorithm, octets @ ..] = key.as_slice() else { bail!("odd anchor {anchor}") };
+        let port = self.address.port();
+        let text = format!(
+            "listen-on port 53 {{ 127.0.0.1; }}; recursion yes; dnssec-validation yes; empty-zones-enable no; forward only;\n\
+             forwarders {{ 127.0.0.1 port {port}; }}; }};\n\
+             trust-anchors {{ . static-key {flags} {protocol} {algorithm} \"{}\"; }};\n",
+            octets.concat()
+        );
+        self.run_named("resolver", &text, program)
+    }
+
+    /// Runs `named` with these lines, which begin among its options, and waits until it answers.
+    fn run_named(&mut self, name: &str, lines: &str, mut program: Command) -> Result<()> {
+        let directory = self.directory.path().display();
+        let text = format!(
+            "controls {{ }};\noptions {{ directory \"{directory}\"; listen-on-v6 {{ none; }}; pid-file \"{directory}/{name}.pid\";\n\
+             session-keyfile \"{directory}/{name}.session\"; {lines}"
+        );
+        let (configuration, log) = (self.path(&format!("{name}.conf")), self.path(&format!("{name}.log")));
+        fs::write(&configuration, text)?;
+        program.arg("-g").arg("-c").arg(&configuration).stdin(Stdio::null()).stderr(fs::File::create(&log)?);
+        self.running.push(program.spawn().context("cannot run named")?);
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+            let log = fs::read_to_string(&log).unwrap_or_default();
             if log.contains("running\n") {
                 return Ok(());
             }
@@ -146,7 +184,7 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        for process in &mut self.running {
             let _ = process.kill();
             let _ = process.wait();
         }
