@@ -212,10 +212,23 @@ fn check_order(log: &Path) -> Result<usize> {
     Ok(answers)
 }
 
-/// Meets one system call of a gateway under load with one fault. Gives what was logged.
+/// Files below `place`.
+fn files_below(place: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { Vec::from([path]) }).collect()
+}
+
+/// Meets one system call of a gateway under load with one fault; a write only where it goes to a file that was there before. Others wake
+/// threads, which no disk refuses. Gives what was logged.
 fn meet(ground: &Ground, call: &str, fault: &str, at: &str) -> Result<String> {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{fault}:when={at}"));
-    let traced = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    let mut traced: Vec<String> = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(str::to_owned).into();
+    if call == "write" {
+        let state = ground.config.with_file_name("state");
+        let files = files_below(&state).into_iter().filter(|path| path.is_file());
+        traced.extend(files.flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
+    }
+    let traced: Vec<&str> = traced.iter().map(String::as_str).collect();
     // It may be met before it listens.
     let Ok(mut gateway) = Process::serve_under(&traced, &ground.config) else { return Ok(String::new()) };
     let load = ground.load(gateway.listener("inside")?);

@@ -61,7 +61,7 @@ impl Named {
     fn signed(domains: &[(&str, Signing, &str)]) -> Result<(Self, Vec<String>)> {
         let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let directory = tempfile::Builder::new().prefix("secmx-named").tempdir()?;
-        let mut named = Self { directory, address, running: Vec::new() };
+        let named = Self { directory, address, running: Vec::new() };
         let mut delegations = String::new();
         let mut zones = vec![".".to_owned(), "test.".to_owned()];
         for (domain, signing, lines) in domains {
