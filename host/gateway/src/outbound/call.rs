@@ -24,7 +24,7 @@ use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -266,7 +266,7 @@ impl<'a> Call<'a> {
         }
         // A peer that reads nothing must not hold a worker for ever.
         let patience = self.deadline.unwrap_or_else(|| Instant::now() + self.job.generation.config.send.timeouts.block);
-        match timeout_at(patience, stream.write_all(octets)).await {
+        match timeout_at(patience, push(stream, octets)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(News::Other(Input::Closed(error.to_string()))),
             Err(_) => Some(News::Other(Input::TimedOut)),
@@ -438,10 +438,33 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Writes octets so that none is left behind: TLS keeps some when a peer reads slowly, and it would wait for them while we wait for its
+/// reply.
+async fn push(stream: &mut (impl AsyncWrite + Unpin + ?Sized), octets: &[u8]) -> io::Result<()> {
+    stream.write_all(octets).await?;
+    stream.flush().await
+}
+
 /// What TLS said, in words. An end of the connection in the middle of a handshake has an odd name in the library.
 fn handshake_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the peer closed the connection".into(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio::io::BufWriter;
+
+    #[tokio::test]
+    async fn nothing_stays_behind_in_the_stream() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        push(&mut BufWriter::new(ours), b"QUIT\r\n").await.expect("written");
+        let mut heard = [0; 6];
+        theirs.read_exact(&mut heard).now_or_never().expect("it is there").expect("read");
+        assert_eq!(&heard, b"QUIT\r\n");
     }
 }
