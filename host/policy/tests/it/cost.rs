@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const QUESTIONS: usize = 2_000;
 
 /// The most memory that one message may take, KiB, beside its octets as they came in.
-const MORE_MAX: u64 = 100 << 10;
+const MORE_MAX: u64 = 192 << 10;
 
 /// The most time that one message may take: `content.time` and the scanning of what was read.
 const TIME_MAX: Duration = Duration::from_secs(5);
