@@ -81,6 +81,8 @@ pub(super) struct Session {
     ruled_by: Option<String>,
     unsent: Vec<u8>,
     messages: u32,
+    /// It was told to end, and has heard nothing since: told again and again it would leave its thread no time to hear anything.
+    told_to_end: bool,
 }
 
 /// What came from outside; octets are lent to the session from here.
@@ -131,6 +133,7 @@ impl Session {
             ruled_by: None,
             unsent: Vec::new(),
             messages: 0,
+            told_to_end: false,
         }
     }
 
@@ -242,6 +245,7 @@ impl Session {
         }
         let stream = self.stream.as_mut()?;
         let mut buffer = vec![0; if self.coming_in.is_some() { BUFFER } else { SMALL_BUFFER }];
+        let ends = !std::mem::take(&mut self.told_to_end) && self.content.is_empty();
         tokio::select! {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
@@ -253,7 +257,10 @@ impl Session {
                 }
             }),
             // A session in the middle of a message goes on; it is told again when it next listens.
-            () = stop.cancelled(), if self.content.is_empty() => Some(News::Other(Input::Drain)),
+            () = stop.cancelled(), if ends => {
+                self.told_to_end = true;
+                Some(News::Other(Input::Drain))
+            }
         }
     }
 
