@@ -245,7 +245,7 @@ impl Session {
         }
         let stream = self.stream.as_mut()?;
         let mut buffer = vec![0; if self.coming_in.is_some() { BUFFER } else { SMALL_BUFFER }];
-        let ends = !std::mem::take(&mut self.told_to_end) && self.content.is_empty();
+        let ends = !mem::take(&mut self.told_to_end) && self.content.is_empty();
         tokio::select! {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
