@@ -4,7 +4,7 @@
 use crate::decisions::{Decision, Decisions, Release};
 use crate::edit;
 use crate::generation::Generation;
-use crate::journal::{Account, Kept};
+use crate::journal::Account;
 use crate::log::Log;
 use crate::sending::sending;
 use crate::spool::{NewMessage, Note, Spool, SpoolError};
@@ -12,7 +12,6 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::queue::{Delivery, Message, Standing, split};
-use secmx_core::report::Event;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{ContentEffects, Demand, Evidence, Reason, Ruling};
 use secmx_policy::{Inspection, MessageFacts, Minutes, SessionFacts};
@@ -118,9 +117,8 @@ async fn copy(by: &Releasing<'_>, journals: &[String], evidence: &[Evidence], ne
     }
     let account = Account::of(&new.message, &Standing::Due, evidence, &new.body);
     let kept = by.generation.journals.keep(journals, &account, &new.body).await;
-    for Kept { journal, number, sha256 } in &kept.map_err(|error| SpoolError::Fault(format!("{error:#}")))? {
-        by.log.write(&Event::Journalled { queue: new.message.id.to_string(), journal, number: *number, sha256 });
-    }
+    let kept = kept.map_err(|error| SpoolError::Fault(format!("{error:#}")))?;
+    kept.iter().for_each(|kept| by.log.write(&kept.told(new.message.id.to_string())));
     Ok(())
 }
 

@@ -12,7 +12,6 @@ use super::sasl::{Exchange, Progress};
 use crate::authentication::Found;
 use crate::config::{Listener, ListenerRole, Start, Unsure};
 use crate::generation::Generation;
-use crate::journal::Kept;
 use crate::spool::SpoolError;
 use crate::stream::Stream;
 use secmx_core::channel::Channel;
@@ -492,7 +491,7 @@ impl Session {
                     self.desk.decisions.passed(line).await;
                 }
                 let queue = message.id.to_string();
-                self.log_copies(&queue, &kept);
+                kept.iter().for_each(|kept| self.desk.log.write(&kept.told(queue.clone())));
                 if let Some(reason) = &reason {
                     self.desk.log.write(&Event::Quarantined { queue: queue.clone(), code: &reason.code });
                 }
@@ -510,12 +509,6 @@ impl Session {
                 self.desk.log.write(&Event::SpoolFailed { detail: error.to_string() });
                 Err(Refusal::Fault)
             }
-        }
-    }
-
-    fn log_copies(&self, queue: &str, kept: &[Kept]) {
-        for Kept { journal, number, sha256 } in kept {
-            self.desk.log.write(&Event::Journalled { queue: queue.to_owned(), journal, number: *number, sha256 });
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) use record::{Account, Opened, open};
 use crate::config::Config;
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
+use secmx_core::report::Event;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +39,13 @@ pub(crate) struct Kept {
     pub(crate) number: u64,
     /// SHA-256 of the record, hexadecimal. Kept elsewhere, as the log is, it vouches for the whole chain.
     pub(crate) sha256: String,
+}
+
+impl Kept {
+    /// What the log is told of it.
+    pub(crate) fn told(&self, queue: String) -> Event<'_> {
+        Event::Journalled { queue, journal: &self.journal, number: self.number, sha256: &self.sha256 }
+    }
 }
 
 impl Journals {
