@@ -1,6 +1,7 @@
 //! What an operator does to a running gateway, with the real program as its client; and what it says to whoever does it wrong.
 
 use anyhow::{Context, Result};
+use secmx_lab::client::Client;
 use secmx_tests::Rig;
 use serde_json::Value;
 use std::fs;
@@ -69,6 +70,37 @@ async fn drain_is_what_sigterm_is() -> Result<()> {
     assert!(text.starts_with(&format!("process {} takes no new sessions", std::process::id())), "{text}");
     tokio::time::timeout(std::time::Duration::from_secs(10), rig.gateway()?.asked_to_leave()).await?;
     Ok(())
+}
+
+/// Messages whose content is awaited when the gateway is told to end are taken, and their sessions end behind them. There are more of them
+/// than threads that serve them, so none may keep its thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_waits_for_the_messages_under_way() -> Result<()> {
+    let mut rig = Rig::with("", "").await?;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(rig.listener("inside")?).await?;
+        for (line, code) in [
+            ("EHLO exchange.agency.test", "250"),
+            ("MAIL FROM:<ana@agency.test>", "250"),
+            ("RCPT TO:<bo@partner.test>", "250"),
+            ("DATA", "354"),
+        ] {
+            let reply = client.command(line).await?;
+            anyhow::ensure!(reply.starts_with(code), "{line}: {reply}");
+        }
+        clients.push(client);
+    }
+    let going_on = async {
+        for client in &mut clients {
+            client.send(b"Subject: s\r\n\r\nx\r\n.\r\n").await?;
+            let (taken, farewell) = (client.reply().await?, client.reply().await?);
+            anyhow::ensure!(taken.starts_with("250 2.0.0 queued as") && farewell.starts_with("421 "), "{taken}{farewell}");
+        }
+        Ok(())
+    };
+    let ((), outcome) = tokio::join!(rig.stop(), going_on);
+    outcome
 }
 
 /// Rule 3 of the command line: each mistake has its code, and says what to do.

@@ -53,7 +53,7 @@ pub enum Input<'a> {
     Authenticated(Result<String, AuthRefusal>),
     /// The time of the last [`Effect::Wait`] is over.
     TimedOut,
-    /// The gateway is going down; no further command is taken.
+    /// The gateway is going down; no further command is taken once what is under way has ended. Said once.
     Drain,
     /// The connection is gone.
     Closed,
@@ -145,6 +145,8 @@ struct Session {
     idle_commands: u32,
     /// Messages that were opened.
     messages: u32,
+    /// The gateway is going down.
+    draining: bool,
 }
 
 #[derive(Debug)]
@@ -192,6 +194,7 @@ impl ServerSession {
             auth_failures: 0,
             idle_commands: 0,
             messages: 0,
+            draining: false,
         };
         Self { session, state: State::Greeting }
     }
@@ -237,8 +240,15 @@ impl ServerSession {
                 session.user = Some(user);
                 State::Idle
             }
-            (State::Idle | State::Open(_) | State::Responding, Input::Drain) => session.bid_farewell(replies::draining(), effects),
+            (state, Input::Drain) => {
+                session.draining = true;
+                state
+            }
             (state, _) => state,
+        };
+        let state = match state {
+            State::Idle | State::Open(_) | State::Responding if session.draining => session.bid_farewell(replies::draining(), effects),
+            state => state,
         };
         Self { session, state }
     }

@@ -55,10 +55,6 @@ impl Content {
         Self { intake, held: Vec::new(), file: None, octets: 0, failure: None, place: None }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.octets == 0
-    }
-
     /// How many octets there are.
     pub(super) fn octets(&self) -> u64 {
         self.octets
@@ -158,7 +154,7 @@ mod tests {
         {
             let mut content = taken(&intake, &pieces).await;
             let all: Vec<u8> = pieces.iter().flat_map(|piece| octets(*piece)).collect();
-            assert!(content.held.len() < HELD_OCTETS && content.is_empty() == all.is_empty());
+            assert!(content.held.len() < HELD_OCTETS && (content.octets() == 0) == all.is_empty());
             let whole = content.whole().await.expect("whole");
             assert!(whole == all, "{pieces:?}");
             content.put_back(whole);

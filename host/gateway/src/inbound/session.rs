@@ -80,7 +80,7 @@ pub(super) struct Session {
     ruled_by: Option<String>,
     unsent: Vec<u8>,
     messages: u32,
-    /// It was told to end, and has heard nothing since: told again and again it would leave its thread no time to hear anything.
+    /// The session knows that the gateway is going down.
     told_to_end: bool,
 }
 
@@ -244,7 +244,6 @@ impl Session {
         }
         let stream = self.stream.as_mut()?;
         let mut buffer = vec![0; if self.coming_in.is_some() { BUFFER } else { SMALL_BUFFER }];
-        let ends = !mem::take(&mut self.told_to_end) && self.content.is_empty();
         tokio::select! {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
@@ -255,8 +254,7 @@ impl Session {
                     News::Octets(buffer)
                 }
             }),
-            // A session in the middle of a message goes on; it is told again when it next listens.
-            () = stop.cancelled(), if ends => {
+            () = stop.cancelled(), if !self.told_to_end => {
                 self.told_to_end = true;
                 Some(News::Other(Input::Drain))
             }

@@ -448,6 +448,17 @@ fn silence_and_shutdown_end_with_421() {
     assert_eq!((going.codes().as_str(), going.closed), ("421", true));
 }
 
+/// A message whose content is awaited is taken before the connection ends, though shutdown is said only once.
+#[test]
+fn shutdown_waits_for_the_message_under_way() {
+    let mut host = Host::plain();
+    host.send(TO_DATA.as_bytes());
+    host.input(Input::Drain);
+    assert!(!host.closed && host.codes().ends_with("354"));
+    host.send(b"x\r\n.\r\n");
+    assert!(host.closed && host.codes().ends_with("250 421"), "{}", host.codes());
+}
+
 #[test]
 fn an_early_talker_is_sent_away() {
     let mut effects = Vec::new();
