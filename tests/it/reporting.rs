@@ -105,6 +105,26 @@ fn one_without_starttls(report: &Value) {
     assert_eq!(report["policies"][0]["failure-details"], json!([detail]));
 }
 
+/// What a delivery that a drain waits for came to is counted, over the restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_in_a_drain_is_counted() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let slow = Behaviour { pace: Some(Duration::from_millis(3)), ..Behaviour::default() };
+    let peer = partner(&rig, "good.test", 2, slow, "mailto:tlsrpt@reports.test").await?;
+    rig.start("", MORE).await?;
+    let queue = rig.submit("ana@agency.test", &["bo@good.test"]).await?;
+    // It has the message, and begins to say so.
+    ensure!(peer.wait_for_messages(1, PATIENCE).await.len() == 1, "nothing was sent");
+    rig.stop().await;
+    let end = rig.outcome(&queue).await?;
+    ensure!(end["event"] == "message.delivered", "{end:#}");
+    rig.start("", MORE).await?;
+    let shown = rig.secmx(&["tlsrpt", "show", "--json"], "").await?;
+    let shown: Value = serde_json::from_slice(&shown.stdout)?;
+    assert_eq!(shown["reports"][0]["domain"], "good.test", "{shown:#}");
+    Ok(())
+}
+
 /// One day of mail, with a restart in it, becomes one report to each domain that asks: by mail, also to a host whose own TLS fails, and by
 /// HTTPS, again when the place was down. Who does not ask is told nothing, and no report is about a report.
 #[tokio::test(flavor = "multi_thread")]

@@ -27,12 +27,11 @@ use crate::workshop;
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
 use secmx_core::report::Event;
-use secmx_policy::Runtime;
+use secmx_policy::{Book, Runtime};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,8 +49,8 @@ pub struct Gateway {
     spool: Arc<dyn Spool>,
     orders: Arc<Orders>,
     decisions: Decisions,
-    /// Writes decisions into their file until `finish`.
-    keeper: JoinHandle<()>,
+    /// They write down what the others did until `finish`, when those have ended.
+    keepers: TaskTracker,
     finish: CancellationToken,
     log: Log,
     doors: Vec<(String, SocketAddr)>,
@@ -116,7 +115,7 @@ impl Gateway {
             sts,
             current,
             orders: Arc::new(orders),
-            keeper: tokio::spawn(decisions.clone().keep(Arc::clone(&spool), log.clone(), finish.clone())),
+            keepers: TaskTracker::new(),
             revocations,
             spool,
             finish,
@@ -127,13 +126,23 @@ impl Gateway {
             leave: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        gateway.tasks.spawn(kept.keep(book, gateway.stop.clone()));
+        gateway.keep(kept, book);
         gateway.show_ourselves(closet, clock.clone());
         gateway.begin(bound, socket, &incoming, clock).await;
         Ok(gateway)
     }
 
-    /// Keeps count of TLS with other domains, tells those who ask for it, and keeps their policies.
+    /// Starts those who write down what policies stored, what was decided, which levels were reached and how TLS went.
+    fn keep(&self, kept: Kept, book: Arc<Book>) {
+        self.keepers.spawn(kept.keep(book, self.finish.clone()));
+        self.keepers.spawn(self.decisions.clone().keep(Arc::clone(&self.spool), self.log.clone(), self.finish.clone()));
+        let (levels, finish) = (Arc::clone(&self.levels), self.finish.clone());
+        self.keepers.spawn(async move { levels.keep(finish).await });
+        let (reports, finish) = (Arc::clone(&self.reports), self.finish.clone());
+        self.keepers.spawn(async move { reports.keep(finish).await });
+    }
+
+    /// Tells other domains how TLS with them went, where they ask for it, and keeps their policies.
     fn report(&self, clock: Clock) {
         let reporter = Reporter {
             current: Arc::clone(&self.current),
@@ -143,8 +152,6 @@ impl Gateway {
             clock: clock.clone(),
         };
         self.tasks.spawn(reporter.run(self.stop.clone()));
-        let (books, stop) = (Arc::clone(&self.reports), self.stop.clone());
-        self.tasks.spawn(async move { books.keep(stop).await });
         let (sts, current, log, stop) = (Arc::clone(&self.sts), Arc::clone(&self.current), self.log.clone(), self.stop.clone());
         self.tasks.spawn(async move { sts.keep_fresh(current, clock, log, stop).await });
     }
@@ -181,8 +188,6 @@ impl Gateway {
         self.tasks.spawn(upkeep.run(self.stop.clone()));
         self.report(clock.clone());
         self.tasks.spawn(self.courier(clock).run(self.stop.clone()));
-        let (kept, stop) = (Arc::clone(&self.levels), self.stop.clone());
-        self.tasks.spawn(async move { kept.keep(stop).await });
         let (dns, log) = (self.current.load().dns.clone(), self.log.clone());
         self.tasks.spawn(async move { dns.trouble().await.into_iter().for_each(|text| log.write(&Event::Warning { text })) });
         let (current, revocations) = (Arc::clone(&self.current), Arc::clone(&self.revocations));
@@ -265,7 +270,8 @@ impl Gateway {
         self.tasks.close();
         let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
         self.finish.cancel();
-        let _ = tokio::time::timeout(patience, self.keeper).await;
+        self.keepers.close();
+        let _ = tokio::time::timeout(patience, self.keepers.wait()).await;
     }
 }
 
