@@ -215,3 +215,6 @@ fn exchanger(host: &Exchanger) -> String {
     let marks = bits(&[host.source == Source::SecmxSrv, host.dnssec_secure, host.expected == Level::Domain]);
     format!("{} {} {} {} {marks}", host.index, host.name, host.port, host.preference)
 }
+
+#[cfg(test)]
+mod alone;

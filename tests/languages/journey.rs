@@ -291,18 +291,25 @@ fn policies_are_asked_without_a_gateway() -> Result<()> {
     // What the build of a policy in TypeScript had installed; and for C, the compiler of the build.
     let npm = "npm install --offline --no-audit && npm test";
     let amaro = "npm install --offline --no-audit && ln -s \"$TOOLS\"/node_modules/amaro node_modules && npm test";
+    let alone = tempfile::tempdir()?;
     let zig = "cc() { \"$ZIG\" cc -Wall -Wextra -Werror \"$@\"; }; ";
     for interface in ["receiver", "content", "sender"] {
-        for language in [Language::JavaScript, Language::TypeScript, Language::Python, Language::C] {
+        for language in Language::ALL.into_iter().filter(|language| *language != Language::Go) {
             let Some(author) = Author::new(language, interface)? else { continue };
             let commands = match language {
+                Language::Rust => "cargo test".to_owned(),
                 Language::JavaScript => npm.to_owned(),
                 Language::TypeScript => amaro.to_owned(),
                 Language::Python => "python3 -m unittest tests/test_policy.py".to_owned(),
                 _ => zig.to_owned() + &named_command(&author.folder.join("tests/test_policy.c"))?,
             };
             let mut shell = Command::new("sh");
-            shell.args(["-ec", &commands]).env("TOOLS", tools()).env("ZIG", toolbox().zig().unwrap_or_default());
+            // What policies in Rust stand on is compiled once.
+            shell
+                .args(["-ec", &commands])
+                .env("CARGO_TARGET_DIR", alone.path())
+                .env("TOOLS", tools())
+                .env("ZIG", toolbox().zig().unwrap_or_default());
             let output = shell.current_dir(&author.folder).output()?;
             ensure!(output.status.success(), "{commands} in {language}, {interface}: {}", said(&output));
         }

@@ -7,12 +7,12 @@ pub use wit_bindgen;
 
 /// What the gateway offers.
 pub mod imports {
-    wit_bindgen::generate!({ path: "../../wit", world: "imports" });
+    wit_bindgen::generate!({ path: "../../wit", world: "imports", additional_derives: [PartialEq] });
 }
 
 /// What the gateway offers by grant.
 pub mod powers {
-    wit_bindgen::generate!({ path: "../../wit", world: "powers" });
+    wit_bindgen::generate!({ path: "../../wit", world: "powers", additional_derives: [PartialEq] });
 }
 
 /// One world that exports one interface and shares the types of [`imports`].

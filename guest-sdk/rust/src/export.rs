@@ -32,6 +32,7 @@ macro_rules! __export_interface {
 }
 
 /// What answers the raw questions on behalf of a policy.
+#[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod exported {
     use crate::bindings::{content, receiver, sender, setup};

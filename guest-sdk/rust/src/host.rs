@@ -1,10 +1,14 @@
 //! What the gateway offers beside the facts: the log, settings, lists, the time, counters. There is nothing else: no files, no network.
 
+#[cfg(target_arch = "wasm32")]
 use crate::bindings::imports::secmx::policy::host;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing::host;
 use alloc::string::{String, ToString};
 use serde::de::DeserializeOwned;
 
-pub use host::{Severity, count, in_list, log, now};
+pub use crate::bindings::imports::secmx::policy::host::Severity;
+pub use host::{count, in_list, log, now};
 
 /// This policy's settings as a type of its own. An error is one sentence that names the field; return it from
 /// [`Setup::check`](crate::Setup::check), and the administrator sees it when the configuration is loaded.

@@ -21,7 +21,7 @@
 //!
 //! Build with `cargo build --release --target wasm32-wasip2`. With `default-features = false` the policy must be `no_std`, and its
 //! component imports nothing but what it uses of `secmx:policy`.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(all(target_arch = "wasm32", not(feature = "std")), no_std)]
 
 extern crate alloc;
 // What the macros expand to names this crate, also within it.
@@ -36,15 +36,22 @@ mod export;
 pub mod host;
 mod ruling;
 pub mod store;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use action::Action;
-pub use bindings::imports::secmx::policy::destination::{Answer, Destination, Exchanger, Exhausted, Source};
-pub use bindings::imports::secmx::policy::message::{Ambiguity, Field, Message, Opacity, Part, Recipient};
-pub use bindings::imports::secmx::policy::session::{Certificate, Channel, ClientCertificate, Session};
+pub use bindings::imports::secmx::policy::destination::{Answer, Exchanger, Exhausted, Source};
+pub use bindings::imports::secmx::policy::message::{Ambiguity, Field, Opacity, Part, Recipient};
+pub use bindings::imports::secmx::policy::session::{Certificate, Channel, ClientCertificate};
 pub use bindings::imports::secmx::policy::types::{Address, Level, Parameter, Reason, ReceiverRole, Reply, Ruling, SenderRole, TlsVersion};
+#[cfg(target_arch = "wasm32")]
+pub use bindings::imports::secmx::policy::{destination::Destination, message::Message, session::Session};
+#[cfg(target_arch = "wasm32")]
 pub use export::exported;
 pub use host::settings;
 pub use serde;
+#[cfg(not(target_arch = "wasm32"))]
+pub use testing::{Destination, Message, Session};
 
 use alloc::string::String;
 

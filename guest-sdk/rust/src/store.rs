@@ -7,4 +7,7 @@
 //! # Ok::<(), String>(())
 //! ```
 
+#[cfg(target_arch = "wasm32")]
 pub use crate::bindings::powers::secmx::policy::store::{get, increment, set};
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::testing::store::{get, increment, set};

@@ -53,7 +53,7 @@ fn facts(language: Language) -> [(&'static str, &'static str); 4] {
     const SMALL: &str = "time   = \"20ms\"\nmemory = \"16MiB\"";
     let npm = "`npm install` once, and `npm test` asks it without the gateway.";
     let (name, needs, alone, limits) = match language {
-        Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", "", SMALL),
+        Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", "`cargo test` asks it without the gateway.", SMALL),
         Language::JavaScript => ("JavaScript", "Node.js and componentize-qjs", npm, REUSE),
         Language::TypeScript => ("TypeScript", "Node.js, componentize-qjs, typescript and amaro", npm, REUSE),
         Language::Python => ("Python", "componentize-py", "`python3 -m unittest tests/test_policy.py` asks it without the gateway.", REUSE),

@@ -30,3 +30,17 @@ impl Content for {{TYPE}} {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secmx_guest::testing::Gateway;
+
+    #[test]
+    fn a_word_is_seen() {
+        let mut gateway = Gateway::new(r#"{ "words": ["secret"] }"#);
+        let message = Message::plain("a Secret plan", "the text");
+        let ruling = gateway.ask(|| {{TYPE}}::inspect(&Session::default(), &message));
+        assert_eq!(ruling, Ruling::quarantine("subject.word", "the subject has \"secret\""));
+    }
+}

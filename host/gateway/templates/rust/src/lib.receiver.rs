@@ -30,3 +30,17 @@ impl Receiver for {{TYPE}} {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secmx_guest::testing::Gateway;
+
+    #[test]
+    fn a_word_is_seen() {
+        let mut gateway = Gateway::new(r#"{ "words": ["secret"] }"#);
+        let session = Session { hello: Some("secret.example".into()), ..Session::default() };
+        let ruling = gateway.ask(|| {{TYPE}}::mail(&session, None, &[]));
+        assert_eq!(ruling, Ruling::reject(550, (5, 7, 1), "Not welcome here", "hello.word"));
+    }
+}

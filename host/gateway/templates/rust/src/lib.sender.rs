@@ -30,3 +30,17 @@ impl Sender for {{TYPE}} {
         Ruling::Pass
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secmx_guest::testing::Gateway;
+
+    #[test]
+    fn a_word_is_seen() {
+        let mut gateway = Gateway::new(r#"{ "words": ["secret"] }"#);
+        let destination = Destination { domain: "secret.example".into(), ..Destination::default() };
+        gateway.ask(|| {{TYPE}}::route(&destination));
+        assert_eq!(destination.calls.lines(), ["set_role(SenderRole::SecureOnly)"]);
+    }
+}
