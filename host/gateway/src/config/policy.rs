@@ -6,7 +6,7 @@ use super::finding::Code;
 use super::reader::{Refusal, Section, Setting};
 use super::rule::Pattern;
 use super::tree::Node;
-use super::value::Size;
+use super::value::{OrZero, Size};
 use secmx_core::role::SenderRole;
 use secmx_policy::manifest::{Grant, MessageAccess};
 use serde_json::Map;
@@ -289,7 +289,7 @@ impl Breaker {
     fn read(section: &mut Section<'_>) -> Self {
         let usual = secmx_policy::Tolerance::default();
         Self {
-            faults: section.or("faults", usual.faults),
+            faults: section.or("faults", OrZero(usual.faults)).0,
             within: section.or("within", usual.within),
             wait: section.or("wait", usual.wait),
             wait_max: section.or("wait_max", usual.wait_max),

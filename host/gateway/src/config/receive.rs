@@ -3,7 +3,7 @@
 use super::finding::Code;
 use super::reader::{Reader, Refusal, Section, Setting};
 use super::tree::{Node, Span};
-use super::value::{Network, Size};
+use super::value::{Network, OrZero, Size};
 use secmx_core::role::ReceiverRole;
 use secmx_core::smtp::server::Limits as SessionLimits;
 use std::collections::BTreeMap;
@@ -230,7 +230,7 @@ impl Limits {
             idle: section.or("idle", default.idle),
             stress_idle: section.or("stress_idle", default.stress_idle),
             pause: section.or("pause", default.pause),
-            pace_octets: section.or("pace", Size(default.pace_octets)).0,
+            pace_octets: section.or("pace", OrZero(Size(default.pace_octets))).0.0,
             command_octets: section.or("command", default.command_octets),
             line_octets: section.or("line", default.line_octets),
             header_octets: section.or("header", Size(default.header_octets)).0,

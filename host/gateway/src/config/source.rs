@@ -195,6 +195,7 @@ mod tests {
         let tolerance = config.policy_sources(None).expect("a null device is a component so far")[0].tolerance;
         assert_eq!((taken.max_uses, tolerance), (2, Tolerance { faults: 9, ..Tolerance::default() }));
         assert_eq!((taken.time, taken.memory_bytes), (Duration::from_secs(1), 64 << 20));
+        assert_eq!(policy("breaker = { faults = 0 }\n").policy[0].breaker.faults, 0, "it never opens");
     }
 
     #[test]

@@ -97,7 +97,7 @@ listen = ["10.0.0.5:2525", "[fd00::5]:2525"]
 role = "submit"
 allow = "10.0.0.0/24"
 trusted = true
-limits = { message = "1MiB", recipients = 100, connections = 3, per_ip = 2, idle = "6m" }
+limits = { message = "1MiB", recipients = 100, connections = 3, per_ip = 2, idle = "6m", pace = 0 }
 [send]
 role = "SOS"
 hello = "out.x.test"
@@ -131,7 +131,15 @@ level = "debug"
     let door = &config.receive["inside"];
     assert_eq!((door.listen.len(), door.role, door.trusted), (2, ListenerRole::Submit, true));
     assert!(door.allows([10, 0, 0, 9].into()) && !door.allows([127, 0, 0, 1].into()));
-    let limits = Limits { message_octets: 1 << 20, recipients: 100, connections: 3, per_ip: 2, idle: seconds(360), ..Limits::default() };
+    let limits = Limits {
+        message_octets: 1 << 20,
+        recipients: 100,
+        connections: 3,
+        per_ip: 2,
+        idle: seconds(360),
+        pace_octets: 0,
+        ..Limits::default()
+    };
     assert_eq!(door.limits, limits);
     let send = &config.send;
     assert_eq!((send.role, send.plaintext, send.secure_wait), (SenderRole::SecureOnly, false, Duration::ZERO));

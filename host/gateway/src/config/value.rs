@@ -89,8 +89,20 @@ impl Setting for Duration {
     }
 }
 
+/// A number or size for which 0 has a meaning of its own, such as "no limit".
+pub(super) struct OrZero<T>(pub(super) T);
+
+impl<T: Setting + Default> Setting for OrZero<T> {
+    fn read(node: &Node) -> Result<Self, Refusal> {
+        match node.value {
+            Value::Integer(0) => Ok(Self(T::default())),
+            _ => T::read(node).map(Self),
+        }
+    }
+}
+
 /// A size in octets, written `"50MiB"` (1024² octets), `"50MB"` (1000²) or as a number of octets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Size(pub(super) u64);
 
 impl Setting for Size {
