@@ -157,17 +157,26 @@ fn memory(pid: u64) -> Result<u64> {
 /// Messages that were accepted, by subject: the generations that may have been in force at MAIL.
 type Accepted = HashMap<String, RangeInclusive<usize>>;
 
-/// Sends one message after the other, every other one so slowly that reloads come in between MAIL and the end of data.
-async fn load(door: SocketAddr, name: usize, force: Arc<(AtomicUsize, AtomicBool)>) -> Result<Accepted> {
-    let mut accepted = Accepted::new();
+async fn greeted(door: SocketAddr) -> Result<Client> {
     let mut client = Client::connect(door).await?;
     client.command("EHLO probe.test").await?;
+    Ok(client)
+}
+
+/// Sends one message after the other, every other one so slowly that reloads come in between MAIL and the end of data.
+async fn load(door: SocketAddr, name: usize, force: Arc<(AtomicUsize, AtomicBool)>) -> Result<Accepted> {
+    let (mut accepted, mut client) = (Accepted::new(), greeted(door).await?);
     for number in 0.. {
         if force.1.load(Ordering::Acquire) {
             break;
         }
+        // One session may bring a thousand.
+        if number % 500 == 499 {
+            client = greeted(door).await?;
+        }
         let before = force.0.load(Ordering::Acquire);
-        ensure!(client.command("MAIL FROM:<a@probe.test>").await?.starts_with("250"));
+        let reply = client.command("MAIL FROM:<a@probe.test>").await?;
+        ensure!(reply.starts_with("250"), "{reply}");
         // The next one may be in force already while it is not written down yet.
         let after = force.0.load(Ordering::Acquire) + 1;
         ensure!(client.command("RCPT TO:<ana@agency.test>").await?.starts_with("250"));
