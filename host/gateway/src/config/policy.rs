@@ -186,6 +186,13 @@ pub enum Component {
 }
 
 impl Component {
+    /// One that is shipped. Errors, in a sentence, name those that are.
+    pub fn shipped(name: &str) -> Result<Self, String> {
+        let names = || secmx_policy::SHIPPED.into_iter().map(|(name, _)| name);
+        let found = names().find(|shipped| *shipped == name).map(Self::Shipped);
+        found.ok_or_else(|| format!("no policy {name:?} is shipped; there are {}", names().collect::<Vec<_>>().join(", ")))
+    }
+
     /// Its octets. Errors when the file cannot be read.
     pub fn octets(&self) -> std::io::Result<Vec<u8>> {
         match self {
@@ -416,13 +423,8 @@ fn check_name(section: &Section<'_>, name: &str, names: &mut Vec<String>) -> boo
 fn component(section: &mut Section<'_>, location: &str) -> Option<Component> {
     let span = section.span_of("use");
     if let Some(name) = location.strip_prefix("builtin:") {
-        let found = secmx_policy::SHIPPED.into_iter().find(|(shipped, _)| *shipped == name);
-        if found.is_none() {
-            let names: Vec<&str> = secmx_policy::SHIPPED.into_iter().map(|(name, _)| name).collect();
-            let message = format!("`policy.use`: no policy {name:?} is shipped; there are {}", names.join(", "));
-            section.reader.error(span, Code::Value, message);
-        }
-        return found.map(|(name, _)| Component::Shipped(name));
+        let found = Component::shipped(name);
+        return found.map_err(|why| section.reader.error(span, Code::Value, format!("`policy.use`: {why}"))).ok();
     }
     if location.contains("://") {
         let message = format!(

@@ -29,6 +29,11 @@ pub(super) struct Built {
     pub(super) took: Duration,
 }
 
+/// Where a component lies: the file itself, or what the policy of a folder was built as.
+pub(super) fn component(path: &Path) -> Result<PathBuf> {
+    Ok(if path.is_dir() { Project::open(path)?.component() } else { path.to_owned() })
+}
+
 impl Project {
     /// Reads the manifest of a folder.
     pub(super) fn open(folder: &Path) -> Result<Self> {

@@ -39,12 +39,23 @@ pub(in crate::cli) struct Options {
     /// Write snapshots anew
     #[arg(long)]
     update: bool,
+    /// How it is told: as lines, with the findings as GitHub shows them beside the source, or as TAP 14
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     /// One JSON object instead of lines
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// JUnit XML, to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+}
+
+/// How the cases are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Github,
+    Tap,
 }
 
 /// Runs the cases.
@@ -75,11 +86,16 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     }
     let limits = &bench.source.limits;
     let octets = bench.source.component.len() as u64;
-    let summary = Summary { title: project.manifest.title(), built, octets, loads, time: limits.time, memory_bytes: limits.memory_bytes };
+    let summary = Summary { title: project.manifest.title(), built, octets, loads, memory_bytes: limits.memory_bytes };
     if let Some(file) = &options.junit {
         fs::write(file, report::junit(&summary, &ran)).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    say(&if options.json { report::json(&summary, &ran)? } else { report::text(&summary, &ran, options.verbose) })?;
+    say(&match options.format {
+        _ if options.json => report::json(&summary, &ran)?,
+        Format::Text => report::text(&summary, &ran, options.verbose),
+        Format::Github => report::text(&summary, &ran, options.verbose) + &report::github(&path, &text, &ran),
+        Format::Tap => report::tap(&ran),
+    })?;
     Ok(if ran.iter().all(Ran::passed) { Exit::Yes } else { Exit::No })
 }
 
@@ -107,7 +123,7 @@ impl Bench<'_> {
     fn load(&self) -> Result<Duration> {
         let set = secmx_policy::PolicyInfo::of(
             &self.runtime,
-            &PolicySource { component: self.source.component.clone(), ..PolicySource::new("policy", Vec::new(), "{}") },
+            &PolicySource { component: self.source.component.clone(), ..PolicySource::new(self.source.name.clone(), Vec::new(), "{}") },
         );
         if let Err(error) = set {
             // Settings are those of the cases; what is missing without them says nothing.
