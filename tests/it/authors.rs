@@ -154,6 +154,20 @@ fn what_is_wrong_with_a_case_is_said_with_its_place() -> Result<()> {
     Ok(())
 }
 
+/// What has no header, or half of one, is a message too.
+#[test]
+fn odd_messages_become_cases() -> Result<()> {
+    let folder = folder(MANIFEST, &policy("guest", "", QUARANTINE).component, CASES)?;
+    for (number, text) in ["", "only text\r\n", "To\r\n\r\n", "To\r\n", "From: \r\nTo: ,\r\n\r\n"].into_iter().enumerate() {
+        fs::write(folder.path().join("odd.eml"), text)?;
+        let (code, told) = secmx(folder.path(), &format!("policy case add odd.eml --anonymise --name odd-{number}"))?;
+        assert!(code == 0 && told.contains("it expects what the policy says today: quarantine policy.word"), "{text:?}: {told}");
+    }
+    let (code, told) = secmx(folder.path(), "policy test --component guest.wasm")?;
+    assert!(code == 0 && told.contains("7 cases: 7 passed, 0 failed"), "{told}");
+    Ok(())
+}
+
 /// What build servers read: the same findings, in their words.
 #[test]
 fn cases_are_told_to_build_servers() -> Result<()> {

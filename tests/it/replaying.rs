@@ -48,6 +48,8 @@ fn a_replay_tells_what_would_end_differently() -> Result<()> {
     expect(&folder, "old.wasm --against old.wasm", 0, &["2 messages", "no message would end differently"])?;
     let shown = ["pass → quarantine 2   (policy.word 2)", "corpus.mbox 2   policy.word"];
     expect(&folder, "new.wasm --against old.wasm --show pass:quarantine", 1, &shown)?;
+    fs::write(folder.path().join("empty.eml"), "")?;
+    expect(&folder, "new.wasm --against old.wasm --corpus empty.eml", 1, &["3 messages", "pass → quarantine 3"])?;
     let (code, text) = replay(&folder, "new.wasm --against old.wasm --json")?;
     let value: Value = serde_json::from_str(&text)?;
     assert_eq!((code, value["same"].as_bool(), value["changes"].as_array().map(Vec::len)), (1, Some(false), Some(2)));

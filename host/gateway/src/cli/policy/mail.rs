@@ -76,7 +76,7 @@ pub(super) fn envelope(message: &[u8]) -> Envelope {
         let named = field.into_iter().flat_map(Address::iter).filter_map(|one| one.address.as_deref());
         named.filter(|text| secmx_core::mail::Mailbox::parse(text.as_bytes(), true).is_ok()).map(str::to_owned).collect()
     };
-    let header = MessageParser::default().parse_headers(message).unwrap_or_default();
+    let Some(header) = MessageParser::default().parse_headers(message) else { return Envelope::default() };
     let to = [header.to(), header.cc(), header.bcc()].into_iter().flat_map(addresses).collect();
     Envelope { from: addresses(header.from()).into_iter().next(), to: Some(to), ..Envelope::default() }
 }
