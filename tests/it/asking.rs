@@ -84,7 +84,7 @@ async fn what_dns_answered_becomes_a_case() -> Result<()> {
     assert!(code == 1 && text.contains("the case does not say what DNS answers: add dns = { \"x.test TXT\" = \"none\" }"), "{text}");
     fs::write(folder.path().join("tests/cases.toml"), cases.replace("expect", "replay = \"m.host.jsonl\"\nexpect"))?;
     let (code, text) = test()?;
-    assert!(code == 0 && text.contains("1 cases: 1 passed, 0 failed"), "{text}");
+    assert!(code == 0 && text.contains("1 case: 1 passed, 0 failed"), "{text}");
     assert_eq!(rig.dns.asked().len(), asked, "what was recorded is not asked again");
     Ok(())
 }

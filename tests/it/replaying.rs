@@ -48,6 +48,7 @@ fn a_replay_tells_what_would_end_differently() -> Result<()> {
     expect(&folder, "old.wasm --against old.wasm", 0, &["2 messages", "no message would end differently"])?;
     let shown = ["pass → quarantine 2   (policy.word 2)", "corpus.mbox 2   policy.word"];
     expect(&folder, "new.wasm --against old.wasm --show pass:quarantine", 1, &shown)?;
+    expect(&folder, "new.wasm --against old.wasm --set word=x", 1, &["policy guest 1.1.0: P104 settings: `word` is not in its schema"])?;
     fs::write(folder.path().join("empty.eml"), "")?;
     expect(&folder, "new.wasm --against old.wasm --corpus empty.eml", 1, &["3 messages", "pass → quarantine 3"])?;
     let (code, text) = replay(&folder, "new.wasm --against old.wasm --json")?;

@@ -47,7 +47,7 @@ async fn a_message_in_the_queue_is_asked_about_and_becomes_a_case() -> Result<()
     let cases = fs::read_to_string(rig.state().join("author/tests/cases.toml"))?;
     assert!(cases.contains("person1@org1.example") && !cases.contains(".test"), "{cases}");
     let (code, text, hints) = told(&rig.secmx(&["policy", "test", "author", "--component", "author/guest.wasm"], "").await?);
-    assert!(code == Some(0) && text.contains("1 cases: 1 passed, 0 failed"), "{text}{hints}\n{cases}");
+    assert!(code == Some(0) && text.contains("1 case: 1 passed, 0 failed"), "{text}{hints}\n{cases}");
     let other = ["policy", "case", "add", &qid, "--folder", "author", "--name", "for programs", "--json"];
     let (code, text, hints) = told(&rig.secmx(&other, "").await?);
     let object: serde_json::Value = serde_json::from_str(&text).context(hints)?;

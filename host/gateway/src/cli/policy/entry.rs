@@ -52,7 +52,8 @@ impl Found {
         }
     }
 
-    fn name(&self) -> Option<&str> {
+    /// Name, as far as it is known.
+    pub(super) fn name(&self) -> Option<&str> {
         self.manifest.as_ref().map(|manifest| manifest.policy.name.as_str())
     }
 }

@@ -163,7 +163,10 @@ impl Stage<'_> {
                 entry.settings.extend(more.clone());
                 self.config.source_with(&entry, found.octets, &named)?
             }
-            None => PolicySource { named, ..PolicySource::new("replayed", found.octets, Value::Object(more.clone()).to_string()) },
+            None => PolicySource {
+                named,
+                ..PolicySource::new(found.name().unwrap_or("replayed").to_owned(), found.octets, Value::Object(more.clone()).to_string())
+            },
         };
         // Nobody waits: time judges nothing here but what would never end.
         (source.limits.time, source.limits.wall) = (Duration::from_secs(10), Duration::from_secs(60));

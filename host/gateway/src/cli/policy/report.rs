@@ -1,5 +1,6 @@
 //! How the run of a policy's cases is told: for people, and as JSON, JUnit, TAP and annotations of GitHub.
 
+use super::super::words;
 use anyhow::Result as Outcomes;
 use secmx_policy::cases::{Difference, Outcome};
 use secmx_policy::{Report, units};
@@ -108,8 +109,8 @@ pub(super) fn text(summary: &Summary, ran: &[Ran], verbose: bool) -> String {
     let failed = ran.len() - passed;
     let _ = writeln!(
         text,
-        "{} cases: {passed} passed, {failed} failed        worst {} fuel; memory limit {}, worst {}",
-        ran.len(),
+        "{}: {passed} passed, {failed} failed        worst {} fuel; memory limit {}, worst {}",
+        words::counted(ran.len() as u64, "case"),
         fuel(worst_fuel),
         units::octets(summary.memory_bytes as u64),
         units::octets(worst_memory as u64),
