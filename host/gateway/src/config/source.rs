@@ -169,7 +169,7 @@ mod tests {
             ("direction = \"in\"", content("inside", &from_ours, &to_both), true),
             ("direction = \"in\"", leaving(SenderRole::SecureOnly), false),
             ("listener = \"public\"", content("inside", &from_ours, &to_gov), false),
-            ("listener = [\"inside\", \"x\"]", content("inside", &from_ours, &to_gov), true),
+            ("listener = [\"inside\", \"public\"]", content("inside", &from_ours, &to_gov), true),
             ("listener = \"public\"", leaving(SenderRole::BestEffort), true),
             ("from = \"agency.test\"", content("inside", &from_ours, &to_gov), true),
             ("from = \"agency.test\"", content("inside", &from_null, &to_gov), false),
