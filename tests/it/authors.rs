@@ -2,12 +2,14 @@
 
 use crate::policies::guests::{ADD_FIELD, PASS, QUARANTINE, policy};
 use crate::trust::secmx;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use secmx_policy::manifest::embed::{self, Embedded};
 use secmx_tests::process::binary;
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 pub(crate) const MANIFEST: &str =
     "[policy]\nname = \"guest\"\nversion = \"1.0.0\"\ninterfaces = [\"content\"]\n[capabilities]\nmessage = \"body\"\n";
@@ -165,6 +167,45 @@ fn odd_messages_become_cases() -> Result<()> {
     }
     let (code, told) = secmx(folder.path(), "policy test --component guest.wasm")?;
     assert!(code == 0 && told.contains("7 cases: 7 passed, 0 failed"), "{told}");
+    Ok(())
+}
+
+/// The cases run again after every change of what `build.watch` names; a build that fails is told, and leaves the component.
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_run_again_after_every_change() -> Result<()> {
+    let component = |inspect: &str| policy("guest", "", inspect).component;
+    let build = "[build]\ncommand = \"cat source.bin > out.wasm\"\noutput = \"out.wasm\"\nwatch = [\"source*\"]\n";
+    let manifest = MANIFEST.to_owned() + build;
+    let folder = folder(&manifest, &component(PASS), CASES)?;
+    let write = |octets: &[u8]| fs::write(folder.path().join("source.bin"), octets);
+    write(&component(PASS))?;
+    let mut command = tokio::process::Command::new(binary()?);
+    command.args(["policy", "test", "--watch"]).current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    let mut hints = BufReader::new(child.stderr.take().context("its hints")?).lines();
+
+    read_to(&mut lines, "2 cases: 1 passed, 1 failed").await?;
+    read_to(&mut hints, "waiting for a change; Ctrl-C ends").await?;
+    write(&component(QUARANTINE))?;
+    read_to(&mut lines, "2 cases: 2 passed, 0 failed").await?;
+    read_to(&mut hints, "waiting for a change").await?;
+    write(b"no component")?;
+    read_to(&mut hints, "secmx: what was built: not a WebAssembly component").await?;
+    read_to(&mut hints, "./guest.wasm is still what was built before").await?;
+    read_to(&mut hints, "waiting for a change").await?;
+    fs::write(folder.path().join("tests/cases.toml"), CASES.replace("quarantine", "reject"))?;
+    read_to(&mut hints, "secmx: what was built").await?;
+    Ok(())
+}
+
+/// Reads lines until one has this in it.
+async fn read_to(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, part: &str) -> Result<()> {
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|line: &String| !line.contains(part)) {
+        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+        seen.push(line.with_context(|| format!("{part}: {seen:?}"))??.with_context(|| format!("{part}: it ended: {seen:?}"))?);
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod test;
 mod trust;
+mod watch;
 
 use super::command::Origin;
 use super::remote::{Asking, Told};

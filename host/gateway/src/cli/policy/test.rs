@@ -4,6 +4,7 @@ use super::super::{Exit, say};
 use super::project::Project;
 use super::report::{self, Ran, Result as Told, Summary};
 use super::run::HostAnswers;
+use super::watch;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Case, Cases, Difference, Expect, Outcome};
@@ -19,7 +20,12 @@ pub(super) const HELP: &str = "\
 Runs tests/cases.toml against the policy. Nothing outside the case is asked: no network, no clock. A time limit is judged by the
 instructions that were run (1 ms is 1,000,000), so that slow machines do not fail. Ends with 0 when all passed, with 1 when not.
 
-Example: secmx policy test no-secrets -k IBAN --verbose";
+With --watch they run again after every change; a build that fails leaves the component as it was. A gateway that has it as a shadow takes
+each new one over by itself ([reload] watch).
+
+Examples
+  secmx policy test no-secrets -k IBAN --verbose
+  secmx policy test no-secrets --watch";
 
 /// What is to be run, and how it is told.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -36,6 +42,9 @@ pub(in crate::cli) struct Options {
     /// Host calls and log of every case, not only of those that fail
     #[arg(short, long)]
     verbose: bool,
+    /// Again whenever a file changes: those that `build.watch` names, else all in the folder
+    #[arg(short, long, conflicts_with_all = ["update", "junit", "component"])]
+    watch: bool,
     /// Write snapshots anew
     #[arg(long)]
     update: bool,
@@ -58,8 +67,12 @@ enum Format {
     Tap,
 }
 
-/// Runs the cases.
+/// Runs the cases, after every change where that is wanted.
 pub(super) fn run(options: &Options) -> Result<Exit> {
+    if options.watch { watch::again(&options.folder, || once(options)) } else { once(options) }
+}
+
+fn once(options: &Options) -> Result<Exit> {
     let project = Project::open(&options.folder)?;
     let (component, built) = match &options.component {
         Some(path) => (fs::read(path).with_context(|| format!("cannot read {}", path.display()))?, None),
