@@ -95,7 +95,15 @@ fn two_commands_make_a_green_policy_in_rust() -> Result<()> {
     ensure!(commands.len() == 2, "{block}");
     let (empty, program) = (tempfile::tempdir()?, binary()?);
     let path = format!("{}:{}", program.parent().context("a folder")?.display(), std::env::var("PATH")?);
-    let shell = |folder: &Path, lines: &str| Command::new("sh").args(["-ec", lines]).current_dir(folder).env("PATH", &path).output();
+    // With a cache of its own: what another run compiled would not be compiled again.
+    let cache = empty.path().join("cache");
+    let shell = |folder: &Path, lines: &str| {
+        Command::new("sh")
+            .args(["-ec", lines])
+            .current_dir(folder)
+            .envs([("PATH", path.as_ref()), ("XDG_CACHE_HOME", cache.as_os_str())])
+            .output()
+    };
     let output = shell(empty.path(), &commands.join("\n"))?;
     ensure!(output.status.success() && said(&output).contains(GREEN), "{}", said(&output));
     let folder = empty.path().join("no-secrets");

@@ -53,7 +53,7 @@ fn facts(language: Language) -> [(&'static str, &'static str); 4] {
     // A run-time that is slow to begin answers more than one question; what it leaves for the next one is its author's to know.
     const REUSE: &str = "time     = \"50ms\"\nmemory   = \"64MiB\"\n# Questions that one instance answers: keep nothing in global variables but what the settings say.\nmax_uses = 100";
     const SMALL: &str = "time   = \"20ms\"\nmemory = \"16MiB\"";
-    let crates = "The first one on a machine fetches\nserde, serde_json and wit-bindgen from crates.io; from then on no network is asked.";
+    let crates = "The first build on a machine fetches\nserde, serde_json and wit-bindgen from crates.io; later ones ask no network.";
     let npm = "`npm install` once, and `npm test` asks it without the gateway.";
     let (name, needs, alone, limits) = match language {
         Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", crates, SMALL),
