@@ -1,5 +1,6 @@
 //! Tests of the whole: hermetic, on loopback, with ports from the system.
 
+mod asking;
 mod authentication;
 mod authors;
 mod bad_inputs;
@@ -29,6 +30,7 @@ mod queueing;
 mod receiving;
 mod relaying;
 mod reloading;
+mod replaying;
 mod reporting;
 mod revoking;
 mod roles;

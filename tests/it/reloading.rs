@@ -60,7 +60,7 @@ async fn policies_are_loaded_again_or_the_old_ones_stay() -> Result<()> {
     for (bad, why) in [
         (b"\0asm".to_vec(), "under-test"),
         (Vec::new(), "under-test"),
-        (component("unreachable"), "shown a small message before it was to come into force"),
+        (component("unreachable"), "that was the small message that policies are shown before they come into force"),
         (component("(loop (br 0)) unreachable"), "time limit"),
     ] {
         fs::write(&file, bad)?;

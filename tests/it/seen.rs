@@ -1,5 +1,6 @@
 //! What a gateway saw is there for authors: messages in its queue, messages that it kept, and what was decided about them.
 
+use crate::authors::MANIFEST;
 use crate::decisions::line;
 use crate::operating::told;
 use crate::policies::guests::QUARANTINE;
@@ -8,8 +9,6 @@ use anyhow::{Context, Result};
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
 use std::fs;
-
-const MANIFEST: &str = "[policy]\nname = \"guest\"\nversion = \"1.0.0\"\ninterfaces = [\"content\"]\n[capabilities]\nmessage = \"body\"\n";
 
 /// A gateway that quarantines everything, with an author's folder beside it, and one message in quarantine: its queue id.
 async fn rig(more: &str) -> Result<(Rig, String)> {
@@ -48,7 +47,15 @@ async fn a_message_in_the_queue_is_asked_about_and_becomes_a_case() -> Result<()
     let cases = fs::read_to_string(rig.state().join("author/tests/cases.toml"))?;
     assert!(cases.contains("person1@org1.example") && !cases.contains(".test"), "{cases}");
     let (code, text, hints) = told(&rig.secmx(&["policy", "test", "author", "--component", "author/guest.wasm"], "").await?);
-    assert!(code == Some(0) && text.contains("1 cases: 1 passed, 0 failed"), "{text}{hints}\n{cases}");
+    assert!(code == Some(0) && text.contains("1 case: 1 passed, 0 failed"), "{text}{hints}\n{cases}");
+    let other = ["policy", "case", "add", &qid, "--folder", "author", "--name", "for programs", "--json"];
+    let (code, text, hints) = told(&rig.secmx(&other, "").await?);
+    let object: serde_json::Value = serde_json::from_str(&text).context(hints)?;
+    assert_eq!(
+        (code, &object["schema"], &object["message"]),
+        (Some(0), &"secmx/policy-case/v1".into(), &"author/tests/for-programs.eml".into())
+    );
+    assert_eq!(object["outcome"]["reason"], "policy.word", "{object}");
     let (code, _, hints) = told(&rig.secmx(&add, "").await?);
     assert!(code == Some(1) && hints.contains("is there already; --name gives the case another name"), "{hints}");
     Ok(())
@@ -72,7 +79,7 @@ async fn a_message_that_was_kept_is_there_for_who_has_the_key() -> Result<()> {
     let (code, _, hints) = run(&replay).await?;
     assert!(code == Some(1) && hints.contains("1 kept message sealed for a key (--identity FILE), left out"), "{hints}");
     let (code, text, hints) = run(&[&replay[..], &["--identity", &key]].concat()).await?;
-    assert!(code == Some(0) && text.contains("1 messages") && text.contains("no message would end differently"), "{text}{hints}");
+    assert!(code == Some(0) && text.starts_with("1 message\n") && text.contains("no message would end differently"), "{text}{hints}");
     let qid = format!("qid:{id}");
     let (code, text, hints) = run(&["policy", "case", "add", &qid, "--folder", "author", "--identity", &key]).await?;
     assert!(code == Some(0), "{text}{hints}");

@@ -1,11 +1,10 @@
-//! Signed and locked policies, and replays, as an administrator runs them: the real program over a folder.
+//! Signed and locked policies, as an administrator runs them: the real program over a folder.
 
 use crate::policies::guests::{PASS, QUARANTINE, policy};
 use anyhow::{Context, Result};
-use secmx_lab::client::Client;
 use secmx_policy::manifest::embed::{self, Embedded};
-use secmx_tests::Rig;
 use secmx_tests::process::binary;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +19,7 @@ pub(crate) fn guest(version: &str, inspect: &str) -> Result<Vec<u8>> {
 }
 
 /// Runs `secmx` in a folder. Gives its exit code, and all that it said.
-fn secmx(folder: &Path, arguments: &str) -> Result<(i32, String)> {
+pub(crate) fn secmx(folder: &Path, arguments: &str) -> Result<(i32, String)> {
     let output = Command::new(binary()?).args(arguments.split(' ')).current_dir(folder).output()?;
     let text = String::from_utf8([output.stdout, output.stderr].concat())?;
     Ok((output.status.code().context("killed")?, text))
@@ -67,59 +66,38 @@ fn nothing_unsigned_or_unlocked_is_loaded() -> Result<()> {
     Ok(())
 }
 
-const MBOX: &str = "From a@b.test Thu Jan  1 00:00:00 2026\nFrom: a@b.test\nTo: c@d.test\nSubject: one\n\nbody\n\nFrom a@b.test Thu Jan  1 00:00:00 2026\nFrom: a@b.test\nTo: c@d.test\nSubject: two\n\nbody\n";
-
-/// "Replaying the version in force over a corpus gives an empty difference", and another version the difference.
+/// The same, for programs: each command says what it did in one object.
 #[test]
-fn a_replay_tells_what_would_end_differently() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let write = |name: &str, octets: Vec<u8>| fs::write(folder.path().join(name), octets);
-    write("old.wasm", guest("1.0.0", PASS)?)?;
-    write("new.wasm", guest("1.1.0", QUARANTINE)?)?;
-    write("corpus.mbox", MBOX.into())?;
-    let (code, text) = secmx(folder.path(), "policy replay old.wasm --against old.wasm --corpus corpus.mbox")?;
-    assert!(code == 0 && text.contains("2 messages") && text.contains("no message would end differently"), "{code} {text}");
-    let (code, text) = secmx(folder.path(), "policy replay new.wasm --against old.wasm --corpus corpus.mbox --show pass:quarantine")?;
-    assert!(
-        code == 1 && text.contains("pass → quarantine 2   (policy.word 2)") && text.contains("corpus.mbox 2   policy.word"),
-        "{code} {text}"
-    );
-    let (code, text) = secmx(folder.path(), "policy replay new.wasm --against old.wasm --corpus corpus.mbox --json")?;
-    let value: serde_json::Value = serde_json::from_str(&text)?;
-    assert_eq!((code, value["same"].as_bool(), value["changes"].as_array().map(Vec::len)), (1, Some(false), Some(2)));
-    Ok(())
-}
-
-/// What a gateway kept is replayed without a corpus; the version in force gives an empty difference.
-#[tokio::test(flavor = "multi_thread")]
-async fn kept_messages_are_replayed() -> Result<()> {
-    let mut rig = Rig::world().await?;
-    let folder = rig.state().to_owned();
-    fs::write(folder.join("guest.wasm"), guest("1.0.0", QUARANTINE)?)?;
-    fs::write(folder.join("new.wasm"), guest("1.1.0", PASS)?)?;
-    let more =
-        format!("[replay]\nalways = \"quarantine\"\n[[policy]]\nname = \"guest\"\nuse = \"{}\"\n", folder.join("guest.wasm").display());
-    let text = rig.configuration("", &more);
-    fs::write(folder.join("secmx.toml"), &text)?;
-    rig.start_with(&text).await?;
-    let mut client = Client::connect(rig.listener("public")?).await?;
-    client.command("EHLO probe.test").await?;
-    let answer = client.transact("a@probe.test", &["ana@agency.test"], "Subject: s\r\n\r\nbody").await?;
-    let queued = answer.trim().strip_prefix("250 2.0.0 queued as ").context(answer.clone())?.to_owned();
-    rig.stop().await;
-    let log = fs::read_to_string(folder.join("state/decisions.jsonl"))?;
-    assert!(log.contains("\"replayable\":true"), "{log}");
-    let (code, text) = secmx(&folder, "policy replay guest.wasm -c secmx.toml")?;
-    assert!(code == 0 && text.contains("1 messages") && text.contains("no message would end differently"), "{code} {text}");
-    let (code, text) = secmx(&folder, "policy replay new.wasm -c secmx.toml --show quarantine:pass")?;
-    assert!(code == 1 && text.contains("quarantine → pass 1") && text.contains(&queued), "{code} {text}");
-    let (code, text) = secmx(&folder, "policy replay guest.wasm -c secmx.toml --since 1h")?;
-    assert!(code == 0 && text.contains("1 messages"), "{code} {text}");
-    let about = folder.join("state/replay").join(format!("{queued}.json"));
-    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(&about)?)?;
-    kept["at"] = 7.into();
-    fs::write(&about, kept.to_string())?;
-    let (code, text) = secmx(&folder, "policy replay guest.wasm -c secmx.toml --since 1h")?;
-    assert!(code == 1 && text.contains("--since may be too short"), "{code} {text}");
+fn programs_are_told_of_trust_too() -> Result<()> {
+    let folder = administrator()?;
+    let run = |arguments: &str, code: i32, schema: &str| -> Result<Value> {
+        let (got, text) = secmx(folder.path(), &format!("{arguments} --json"))?;
+        let value: Value = serde_json::from_str(&text).context(text)?;
+        anyhow::ensure!(got == code && value["schema"] == format!("secmx/policy-{schema}/v1"), "{arguments}: {got} {value}");
+        Ok(value)
+    };
+    let keys = run("policy keygen team", 0, "keygen")?;
+    let name = keys["public"].as_str().context("a key")?.to_owned();
+    assert_eq!((&keys["secret_file"], &keys["public_file"]), (&"team.key".into(), &"team.pub".into()));
+    let unsigned = run("policy verify guest.wasm --key team.pub", 1, "verify")?;
+    assert!(unsigned["ok"] == false && unsigned["trouble"].as_str().is_some_and(|text| text.starts_with("P401 ")), "{unsigned}");
+    let signed = run("policy sign guest.wasm --key team.key", 0, "sign")?;
+    assert_eq!((&signed["name"], &signed["version"], &signed["signature"]), (&"guest".into(), &"1.0.0".into(), &"guest.wasm.sig".into()));
+    let verified = run("policy verify guest.wasm --key team.pub", 0, "verify")?;
+    assert_eq!((&verified["ok"], &verified["key"], &verified["sha256"]), (&true.into(), &name.clone().into(), &signed["sha256"]));
+    let lock = |change: &str| -> Result<Value> {
+        let mut lock = run("policy lock -c secmx.toml", 0, "lock")?;
+        let entry = lock["policies"][0].take();
+        anyhow::ensure!(entry["name"] == "guest" && entry["change"] == change, "{change}: {entry}");
+        Ok(entry)
+    };
+    assert_eq!(lock("new")?["is"]["signer"], name);
+    lock("same")?;
+    fs::write(folder.path().join("guest.wasm"), guest("1.1.0", QUARANTINE)?)?;
+    run("policy sign guest.wasm --key team.key", 0, "sign")?;
+    let changed = lock("component")?;
+    assert_eq!((&changed["was"]["version"], &changed["is"]["version"]), (&"1.0.0".into(), &"1.1.0".into()));
+    let back = run("policy rollback guest -c secmx.toml", 0, "rollback")?;
+    assert_eq!((&back["was"]["version"], &back["is"]["version"]), (&"1.1.0".into(), &"1.0.0".into()));
     Ok(())
 }

@@ -95,18 +95,55 @@ fn two_commands_make_a_green_policy_in_rust() -> Result<()> {
     ensure!(commands.len() == 2, "{block}");
     let (empty, program) = (tempfile::tempdir()?, binary()?);
     let path = format!("{}:{}", program.parent().context("a folder")?.display(), std::env::var("PATH")?);
-    let shell = |folder: &Path, lines: &str| Command::new("sh").args(["-ec", lines]).current_dir(folder).env("PATH", &path).output();
+    // With a cache of its own: what another run compiled would not be compiled again.
+    let cache = empty.path().join("cache");
+    let shell = |folder: &Path, lines: &str| {
+        Command::new("sh")
+            .args(["-ec", lines])
+            .current_dir(folder)
+            .envs([("PATH", path.as_ref()), ("XDG_CACHE_HOME", cache.as_os_str())])
+            .output()
+    };
     let output = shell(empty.path(), &commands.join("\n"))?;
     ensure!(output.status.success() && said(&output).contains(GREEN), "{}", said(&output));
     let folder = empty.path().join("no-secrets");
     is_inspected(&folder, "no-secrets", "content")?;
 
-    let source = folder.join("src/lib.rs");
-    fs::write(&source, fs::read_to_string(&source)? + "\n/// One more.\npub fn one_more() -> u32 {\n    1\n}\n")?;
+    // What becomes another component: one that stays the same is not compiled again.
+    let (source, component) = (folder.join("src/lib.rs"), folder.join("no-secrets.wasm"));
+    let (text, before) = (fs::read_to_string(&source)?, fs::read(&component)?);
+    fs::write(&source, text.replace("the subject has", "the subject line has"))?;
     let started = Instant::now();
     let output = shell(&folder, "secmx policy test")?;
     println!("an edit to its result: {:.2} s; {}", started.elapsed().as_secs_f64(), said(&output).lines().next().unwrap_or_default());
     ensure!(output.status.success() && said(&output).contains(GREEN), "{}", said(&output));
+    ensure!(fs::read(&component)? != before, "the edit is in the component");
+    Ok(())
+}
+
+/// "Everything works offline": once its crates are there, a new policy in Rust asks no network; before, it is said what it needs.
+#[test]
+fn a_new_policy_in_rust_needs_no_network_but_for_its_crates() -> Result<()> {
+    let Some(author) = Author::new(Language::Rust, "receiver")? else { return Ok(()) };
+    let empty = tempfile::tempdir()?;
+    let offline = |home: Option<&Path>| {
+        let mut command = Command::new(binary()?);
+        command.args(["policy", "test"]).current_dir(&author.folder).env("CARGO_NET_OFFLINE", "true");
+        Ok::<_, anyhow::Error>(said(&command.envs(home.map(|home| ("CARGO_HOME", home))).output()?))
+    };
+    let told = offline(Some(empty.path()))?;
+    ensure!(told.contains("fetches serde, serde_json and wit-bindgen from crates.io"), "{told}");
+    // Whoever ran no other test in Rust before lets cargo fetch.
+    fetched(&author.folder)?;
+    let told = offline(None)?;
+    ensure!(told.contains(GREEN), "{told}");
+    Ok(())
+}
+
+/// Lets cargo fetch what a policy stands on. Nothing is compiled.
+fn fetched(folder: &Path) -> Result<()> {
+    let output = Command::new("cargo").args(["fetch", "--quiet", "--target", "wasm32-wasip2"]).current_dir(folder).output()?;
+    ensure!(output.status.success(), "{}", said(&output));
     Ok(())
 }
 
@@ -204,6 +241,7 @@ async fn what_python_raises_is_shown_with_its_line() -> Result<()> {
 #[test]
 fn what_cannot_be_compiled_is_told_with_its_line() -> Result<()> {
     for (language, code, words) in [
+        (Language::Rust, "pub fn oops() -> u32 { \"text\" }\n", "mismatched types"),
         (Language::JavaScript, "export const oops = ;\n", "unexpected token"),
         (Language::TypeScript, "export const oops: number = \"text\";\n", "Type 'string' is not assignable to type 'number'"),
         (Language::Python, "oops = (\n", "'(' was never closed"),
@@ -217,7 +255,9 @@ fn what_cannot_be_compiled_is_told_with_its_line() -> Result<()> {
         let output = author.test()?;
         let told = said(&output);
         ensure!(!output.status.success() && told.contains(words), "{language}: {told}");
-        let places = [format!("policy.{}:{line}", language.extension()), format!("policy.{}({line}", language.extension())];
+        ensure!(!told.contains("{\"reason\""), "what cargo says to programs is not for people: {told}");
+        let source = source.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let places = [format!("{source}:{line}"), format!("{source}({line}")];
         let python = format!("\"policy.py\", line {line}");
         ensure!(places.iter().chain([&python]).any(|place| told.contains(place)), "{language}: line {line}\n{told}");
     }

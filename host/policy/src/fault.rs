@@ -130,7 +130,12 @@ impl fmt::Display for LoadError {
                 write!(f, "policy {policy}: P209 mode `shadow` is for policies that export `content`; say `enforce` or `off`")
             }
             Self::Settings { policy, detail } => write!(f, "policy {policy}: P104 settings: {detail}"),
-            Self::Rehearsal(detail) => write!(f, "shown a small message before it was to come into force: {detail}"),
+            Self::Rehearsal(detail) => {
+                write!(
+                    f,
+                    "{detail}; that was the small message that policies are shown before they come into force (`rehearse` in [reload])"
+                )
+            }
             Self::Fault(fault) => fault.fmt(f),
         }
     }

@@ -4,6 +4,7 @@ use crate::convert;
 use crate::facts::{DestinationFacts, MessageFacts, SessionFacts};
 use crate::fault::{Fault, LoadError};
 use crate::host::{Facts, Inspected};
+use crate::lens::Lens;
 use crate::policy::{Policy, Question};
 use crate::resolver::{Lookup, NoAnswer};
 use crate::sandbox::Runtime;
@@ -67,17 +68,26 @@ pub struct Report {
 
 /// A policy that was loaded to be tried.
 #[derive(Debug)]
-pub struct Candidate(Policy);
+pub struct Candidate {
+    policy: Policy,
+    lens: Arc<Lens>,
+}
 
 impl Candidate {
     /// Loads it as a gateway would. Compiles and asks `setup.check`: blocks for a while.
     pub fn load(runtime: &Runtime, source: &PolicySource) -> Result<Self, LoadError> {
-        load_one(runtime, source).map(Self)
+        load_one(runtime, source).map(|policy| Self { policy, lens: Arc::default() })
+    }
+
+    /// The same, for whom messages are looked into through this.
+    #[must_use]
+    pub fn through(self, lens: Arc<Lens>) -> Self {
+        Self { lens, ..self }
     }
 
     /// What is known of it.
     pub fn info(&self) -> PolicyInfo {
-        self.0.info()
+        self.policy.info()
     }
 
     /// Asks it. No breaker and no `on_error` stands between question and answer.
@@ -94,12 +104,12 @@ impl Candidate {
                 (Question::Recipient { reverse_path, forward_path, parameters }, Facts::session(session))
             }
             Trial::Inspect(session, message) => {
-                (Question::Inspect, Facts::message(session, Arc::new(Inspected::new(message, Arc::default()))))
+                (Question::Inspect, Facts::message(session, Arc::new(Inspected::new(message, Arc::clone(&self.lens)))))
             }
             Trial::Route(destination) => (Question::Route, Facts::destination(Arc::new(destination), None)),
         };
         let started = Instant::now();
-        let (answer, mut story, fuel) = self.0.trial(question, facts.on_trial(fixed)).await;
+        let (answer, mut story, fuel) = self.policy.trial(question, facts.on_trial(fixed)).await;
         let took = started.elapsed();
         let (answer, effects) = match answer {
             Ok((ruling, effects)) => (Ok(ruling), effects),

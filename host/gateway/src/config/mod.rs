@@ -290,6 +290,7 @@ impl Config {
         let postmaster = section.optional("postmaster").or_else(|| Mailbox::from_parts("postmaster", home).ok())?;
         let paths = section.table("paths", |section| Paths::read(section, beside));
         let tls = section.table("tls", Tls::read);
+        let listeners = Listener::names(section);
         let publish = section.table("publish", |section| Publish::read(section, &hostname, &postmaster));
         let dkim = section.table("dkim", Dkim::read);
         Some(Self {
@@ -316,7 +317,7 @@ impl Config {
             quarantine: section.table("quarantine", Quarantine::read),
             reload: section.table("reload", Reload::read),
             policies: section.table("policies", |section| Policies::read(section, beside)),
-            policy: Policy::read_all(section),
+            policy: Policy::read_all(section, &listeners),
             content: section.table("content", Content::read),
             escrow: section.table("escrow", Escrow::read),
             list: List::read_all(section),

@@ -95,7 +95,7 @@ pub struct When {
     /// `direction`: `"in"` some recipient is in `domains`, `"out"` some is not. Before there is a recipient the listener counts: a
     /// `"submit"` listener is `"out"`. Default both.
     pub direction: Option<Direction>,
-    /// `listener`: names of listeners, one or a list. Default all.
+    /// `listener`: names of listeners that there are, one or a list. Default all.
     pub listeners: Vec<String>,
     /// `from`: senders as in `send.rule.to`, one or a list; only `"*"` names the null reverse-path. Default all.
     pub from: Vec<Pattern>,
@@ -186,6 +186,13 @@ pub enum Component {
 }
 
 impl Component {
+    /// One that is shipped. Errors, in a sentence, name those that are.
+    pub fn shipped(name: &str) -> Result<Self, String> {
+        let names = || secmx_policy::SHIPPED.into_iter().map(|(name, _)| name);
+        let found = names().find(|shipped| *shipped == name).map(Self::Shipped);
+        found.ok_or_else(|| format!("no policy {name:?} is shipped; there are {}", names().collect::<Vec<_>>().join(", ")))
+    }
+
     /// Its octets. Errors when the file cannot be read.
     pub fn octets(&self) -> std::io::Result<Vec<u8>> {
         match self {
@@ -243,10 +250,16 @@ impl Setting for MessageAccess {
 }
 
 impl When {
-    fn read(section: &mut Section<'_>) -> Self {
+    fn read(section: &mut Section<'_>, known: &[String]) -> Self {
+        let listeners: Vec<String> = section.or("listener", Vec::new());
+        // Misspelt, the policy would be asked about nothing, and nobody would notice.
+        if let Some(other) = listeners.iter().find(|name| !known.contains(name)) {
+            let message = format!("`policy.when.listener`: there is no [receive.{other}]; there is {}", known.join(", "));
+            section.reader.error(section.span_of("listener"), Code::Contradiction, message);
+        }
         Self {
             direction: section.optional("direction"),
-            listeners: section.or("listener", Vec::new()),
+            listeners,
             from: section.or("from", Vec::new()),
             to: section.or("to", Vec::new()),
             role: section.optional("role"),
@@ -365,12 +378,12 @@ impl Policies {
 
 impl Policy {
     /// Every policy of the file, in order.
-    pub(super) fn read_all(section: &mut Section<'_>) -> Vec<Self> {
+    pub(super) fn read_all(section: &mut Section<'_>, listeners: &[String]) -> Vec<Self> {
         let mut names = Vec::new();
-        section.tables("policy", |section| Self::read(section, &mut names)).into_iter().flatten().collect()
+        section.tables("policy", |section| Self::read(section, &mut names, listeners)).into_iter().flatten().collect()
     }
 
-    fn read(section: &mut Section<'_>, names: &mut Vec<String>) -> Option<Self> {
+    fn read(section: &mut Section<'_>, names: &mut Vec<String>, listeners: &[String]) -> Option<Self> {
         let name: Option<String> = section.required("name");
         let location: Option<String> = section.required("use");
         let settings = match section.raw("settings") {
@@ -385,7 +398,7 @@ impl Policy {
             },
         };
         let (on_error, mode) = (section.or("on_error", OnError::Defer), section.or("mode", Mode::Enforce));
-        let when = section.table("when", When::read);
+        let when = section.table("when", |section| When::read(section, listeners));
         let (grant, limits) = (section.table("grant", Powers::read), section.table("limits", Limits::read));
         let breaker = section.table("breaker", Breaker::read);
         let name = name.filter(|name| check_name(section, name, names));
@@ -416,13 +429,8 @@ fn check_name(section: &Section<'_>, name: &str, names: &mut Vec<String>) -> boo
 fn component(section: &mut Section<'_>, location: &str) -> Option<Component> {
     let span = section.span_of("use");
     if let Some(name) = location.strip_prefix("builtin:") {
-        let found = secmx_policy::SHIPPED.into_iter().find(|(shipped, _)| *shipped == name);
-        if found.is_none() {
-            let names: Vec<&str> = secmx_policy::SHIPPED.into_iter().map(|(name, _)| name).collect();
-            let message = format!("`policy.use`: no policy {name:?} is shipped; there are {}", names.join(", "));
-            section.reader.error(span, Code::Value, message);
-        }
-        return found.map(|(name, _)| Component::Shipped(name));
+        let found = Component::shipped(name);
+        return found.map_err(|why| section.reader.error(span, Code::Value, format!("`policy.use`: {why}"))).ok();
     }
     if location.contains("://") {
         let message = format!(

@@ -2,7 +2,7 @@
 
 use super::finding::Code;
 use super::reader::{Reader, Refusal, Section, Setting};
-use super::tree::{Node, Span};
+use super::tree::{Node, Span, Value};
 use super::value::{Network, OrZero, Size};
 use secmx_core::role::ReceiverRole;
 use secmx_core::smtp::server::Limits as SessionLimits;
@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+
+/// The listener that there is without a configuration.
+const LOCAL: &str = "local";
 
 /// `[receive.NAME]`. Without any, one listener `local` on 127.0.0.1:2525 plays BER and lets programs on this machine send outward.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,13 +160,21 @@ impl Listener {
         }
     }
 
+    /// Names of listeners, also of those that cannot be read.
+    pub(super) fn names(section: &mut Section<'_>) -> Vec<String> {
+        match section.raw("receive") {
+            Some(Value::Table(entries)) if !entries.is_empty() => entries.iter().map(|entry| entry.key.clone()).collect(),
+            _ => vec![LOCAL.to_owned()],
+        }
+    }
+
     /// Every listener of the file by its name, or the local one. Errors are noted, and such a listener is left out.
     pub(super) fn read_all(section: &mut Section<'_>) -> BTreeMap<String, Self> {
         let found: Vec<_> =
             section.named("receive", |name, section| Some((name.to_owned(), Self::read(section)?))).into_iter().flatten().collect();
         refuse_shared_addresses(section.reader, &found);
         let listeners: BTreeMap<_, _> = found.into_iter().map(|(name, (listener, _))| (name, listener)).collect();
-        if listeners.is_empty() { BTreeMap::from([("local".to_owned(), Self::local())]) } else { listeners }
+        if listeners.is_empty() { BTreeMap::from([(LOCAL.to_owned(), Self::local())]) } else { listeners }
     }
 
     fn read(section: &mut Section<'_>) -> Option<(Self, Span)> {

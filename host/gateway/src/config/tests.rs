@@ -264,6 +264,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\non_error = \"acept\"\n",
         "secmx.toml:4:12  error C011  `policy.on_error`: expected \"defer\", \"quarantine\", \"reject\" or \"accept\", found the string \"acept\"; did you mean \"accept\"?",
     ),
+    (
+        "[receive.x]\nlisten = \"1.2.3.4:25\"\nrole = \"BER\"\n[[policy]]\nname = \"x\"\nuse = \"/dev/null\"\nwhen = { listener = [\"x\", \"y\"] }\n",
+        "secmx.toml:7:21  error C024  `policy.when.listener`: there is no [receive.y]; there is x",
+    ),
     ("policies.limits.memory = \"1GiB\"\n", "secmx.toml:1:26  error C011  `policies.limits.memory`: expected 64KiB to 256MiB"),
     (
         "domains = [\"a.test\"]\ndeliver_to = { \"b.test\" = \"lmtp://127.0.0.1\", \"*\" = \"smtp://10.0.0.7\" }\n",

@@ -58,7 +58,7 @@ impl Ground {
 
     fn check(&self, keys: &[&str], grant: &Grant) -> Result<(), String> {
         let keys: Vec<PathBuf> = keys.iter().map(|key| self.at(key)).collect();
-        let trust = Trust::read(&keys, &self.at("policies.lock")).map_err(|error| error.to_string())?;
+        let trust = Trust::read(&keys, &self.at("policies.lock")).map_err(|error| format!("{error:#}"))?;
         trust.check("guard", &self.component(), &self.octets(), grant).map_err(|trouble| trouble.to_string())
     }
 }
@@ -134,4 +134,66 @@ fn a_lock_knows_the_version_before() {
     let lock = Lock::read(&ground.at("policies.lock")).expect("reads").expect("there");
     let versions: Vec<_> = lock.get("guard").expect("there").previous.iter().map(|one| one.version.as_str()).collect();
     assert_eq!(versions, ["0.2.0"], "going back and forth keeps each once");
+}
+
+/// Without what is another in every run: the folder, and digests.
+fn masked(text: &str, folder: &Path) -> String {
+    let text = text.replace(&format!("{}/", folder.display()), "");
+    let mask = |word: &str| {
+        let (digits, rest) = word.split_at(word.trim_end_matches(|c: char| !c.is_ascii_hexdigit()).len());
+        if digits.len() < 12 { word.to_owned() } else { format!("0123{rest}") }
+    };
+    text.split_inclusive(|c: char| !c.is_ascii_hexdigit()).map(mask).collect()
+}
+
+/// Everything that is said of trust, one wrong thing after the other, as it was read and found good: `messages.txt`. `SECMX_WRITE_DOCS=1`
+/// writes the file anew: then read what changed.
+#[test]
+fn every_message_is_as_it_was_read() {
+    let (ground, mut text) = (Ground::new(), String::new());
+    let mut say = |ground: &Ground, name: &str, keys: &str| {
+        let why = ground.check(&[keys], &grant(1)).expect_err(name);
+        text += &format!("{name}\n    {}\n\n", masked(&why, ground.folder.path()));
+    };
+    let signature = Signature::beside(&ground.component());
+    say(&ground, "not-signed", "team.pub");
+    for (name, content) in [("no-signature", "{}"), ("not-even-json", "MZ")] {
+        fs::write(&signature, content).expect("written");
+        say(&ground, name, "team.pub");
+    }
+    ground.sign(&ground.key);
+    let text_of_it = fs::read_to_string(&signature).expect("there");
+    fs::write(&signature, text_of_it.replace("signature/v1", "signature/v9")).expect("written");
+    say(&ground, "signed-in-another-way", "team.pub");
+    fs::write(&signature, text_of_it.replace("\"signature\": \"", "\"signature\": \"AAAA")).expect("written");
+    say(&ground, "forged", "team.pub");
+    ground.sign(&SigningKey::read(&ground.at("stranger.key")).expect("reads"));
+    say(&ground, "signed-by-somebody-else", "team.pub");
+    ground.sign(&ground.key);
+    say(&ground, "not-in-the-lock", "team.pub");
+    ground.lock(Grant::default());
+    say(&ground, "granted-more-than-in-the-lock", "team.pub");
+    ground.build("0.2.0");
+    say(&ground, "changed-since-it-was-signed", "team.pub");
+    ground.sign(&ground.key);
+    say(&ground, "another-version-than-in-the-lock", "team.pub");
+    say(&ground, "a-private-key", "stranger.key");
+    say(&ground, "a-key-that-is-not-there", "nobody.pub");
+    say(&ground, "a-key-that-is-none", "guard.wasm");
+    fs::write(ground.at("policies.lock"), "[[policy]]\nname = 7\n").expect("written");
+    say(&ground, "no-lock", "team.pub");
+    fs::remove_file(ground.at("policies.lock")).expect("there");
+    // A component with nothing in it.
+    fs::write(ground.component(), b"\0asm\x0d\0\x01\0").expect("written");
+    say(&ground, "built-without-a-manifest", "team.pub");
+    fs::write(ground.component(), "MZ").expect("written");
+    say(&ground, "no-component", "team.pub");
+    text += &format!("nothing-to-go-back-to\n    {}\n", Trouble::NoPrevious("guard".to_owned()));
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/signing/messages.txt");
+    if std::env::var_os("SECMX_WRITE_DOCS").is_some() {
+        fs::write(&path, &text).expect("writable");
+    }
+    let known = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(known, text, "SECMX_WRITE_DOCS=1 writes it anew: read it as an administrator would");
 }

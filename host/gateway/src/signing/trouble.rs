@@ -44,10 +44,16 @@ impl fmt::Display for Trouble {
                 let path = path.display();
                 write!(
                     f,
-                    "P401 {path} is not signed, and [policies] keys asks for it: `secmx policy sign {path} --key KEY` makes {path}.sig"
+                    "P401 {path} is not signed, and with [policies] keys it must be: `secmx policy sign {path} --key KEY` makes {path}.sig"
                 )
             }
-            Self::Unreadable(path, why) => write!(f, "P402 {} cannot be used: {why}", path.display()),
+            Self::Unreadable(path, why) => {
+                let advice = match path.extension().is_some_and(|ending| ending == "sig") {
+                    true => "take the one that its author made, or have the component signed anew",
+                    false => "put back what was there, or move it away and look at what `secmx policy lock` takes in",
+                };
+                write!(f, "P402 {} cannot be used ({why}): {advice}", path.display())
+            }
             Self::Changed(path) => {
                 let path = path.display();
                 write!(f, "P403 {path} is not what was signed: if you changed it, sign it again (`secmx policy sign {path} --key KEY`)")
@@ -55,7 +61,7 @@ impl fmt::Display for Trouble {
             Self::Stranger(path, key) => {
                 write!(
                     f,
-                    "P404 {} is signed with {key}, which is none of [policies] keys: add the .pub file of that key, or have it signed with one of yours",
+                    "P404 {} is signed with {key}, which is none of the keys that were named ([policies] keys, --key): name the .pub file of that key, or have it signed with one of yours",
                     path.display()
                 )
             }
@@ -81,8 +87,11 @@ impl fmt::Display for Trouble {
             Self::Nameless(path) => {
                 write!(f, "P409 {} has no name and version in it: build it with `secmx policy build`", path.display())
             }
-            Self::NoComponent(path, why) => write!(f, "P409 {}: {why}", path.display()),
-            Self::NoPrevious(policy) => write!(f, "P410 policy {policy}: the lock knows no version before this one"),
+            Self::NoComponent(path, why) => write!(f, "P409 {} is no policy ({why}): build it with `secmx policy build`", path.display()),
+            Self::NoPrevious(policy) => write!(
+                f,
+                "P410 policy {policy}: the lock knows no version before this one; from now on it keeps the one before whenever `secmx policy lock` takes in another"
+            ),
         }
     }
 }

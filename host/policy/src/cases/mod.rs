@@ -64,7 +64,7 @@ impl Cases {
     pub fn parse(text: &str) -> Result<Self, CasesError> {
         let file: Self = toml::from_str(text).map_err(|error| CasesError {
             position: error.span().map(|span| crate::manifest::position(text, span.start)),
-            message: error.message().lines().collect::<Vec<_>>().join("; "),
+            message: said(text, error.message()),
         })?;
         let fail = |message| Err(CasesError { position: None, message });
         if file.cases.is_empty() {
@@ -74,12 +74,39 @@ impl Cases {
             if let Some(key) = case.given.unknown.keys().next() {
                 return fail(format!("case {:?}: unknown key `{key}`; a case has {}", case.name, given::KEYS.join(", ")));
             }
+            if let Expect::These(expected) = &case.expect
+                && let Some(why) = expected.trouble()
+            {
+                return fail(format!("case {:?}: {why}", case.name));
+            }
         }
         match file.defaults.unknown.keys().next() {
             Some(key) => fail(format!("[defaults]: unknown key `{key}`; it has {}", given::KEYS.join(", "))),
             None => Ok(Self { cases: file.cases.into_iter().map(|case| case.with(&file.defaults)).collect(), ..file }),
         }
     }
+}
+
+/// What is wrong with a file of cases, in its own words: which key of a case it is, and TOML's kinds of values.
+fn said(text: &str, message: &str) -> String {
+    let plain = [("expected a map", "expected a table"), ("invalid type: map", "invalid type: table"), ("sequence", "list")];
+    let numbers = ["u16", "u32", "u64", "usize"].map(|kind| (kind, "a whole number"));
+    let message = message.lines().collect::<Vec<_>>().join("; ");
+    let message = plain.into_iter().chain(numbers).fold(message, |message, (from, to)| message.replace(from, to));
+    let key = culprit(text).map(|key| format!("`{key}`: ")).unwrap_or_default();
+    let hint = if text.lines().any(|line| line.trim() == "[case]") { "; each case begins with [[case]], in two brackets" } else { "" };
+    format!("{key}{message}{hint}")
+}
+
+/// The key of a case that cannot be read. The error of a case has the place of the whole case only.
+fn culprit(text: &str) -> Option<String> {
+    let file: toml::Table = toml::from_str(text).ok()?;
+    let cases = file.get("case")?.as_array()?.iter().filter_map(toml::Value::as_table);
+    let is_wrong = |key: &str, value: &toml::Value| {
+        let alone: toml::Table = [(key.to_owned(), value.clone())].into_iter().collect();
+        alone.try_into::<Given>().is_err()
+    };
+    cases.flatten().find(|(key, value)| is_wrong(key, value)).map(|(key, _)| key.clone())
 }
 
 impl Case {
@@ -146,6 +173,17 @@ expect = "snapshot"
             ("config = ", "confg = ", "case \"an IBAN is quarantined\": unknown key `confg`; a case has interface, "),
             ("\"snapshot\"", "\"snap\"", "expected \"snapshot\" or a table such as { ruling = \"pass\" }"),
             ("name = \"recorded\"\n", "", "missing field `name`"),
+            (
+                "ruling = \"quarantine\"",
+                "ruling = \"hold\"",
+                "case \"an IBAN is quarantined\": `expect.ruling`: expected one of pass, accept, ",
+            ),
+            ("\"5ms\"", "\"5\"", "`expect.max_time`: expected a duration such as \"5ms\", found \"5\""),
+            ("2_000_000", "2_000_000, max_memory = \"1 meg\"", "`expect.max_memory`: expected a size such as \"1MiB\", found \"1 meg\""),
+            ("2_000_000", "2_000_000, role = \"sos\"", "`expect.role`: expected one of BES, SOS, BER, SOR, found \"sos\""),
+            ("2_000_000", "\"many\"", "expected a whole number"),
+            ("{ \"x.example TXT\" = \"servfail\" }", "\"servfail\"", "`dns`: invalid type: string \"servfail\", expected a table"),
+            ("[[case]]\nname = \"recorded\"", "[case]\nname = \"recorded\"", "each case begins with [[case]], in two brackets"),
         ] {
             let error = Cases::parse(&GOOD.replace(from, to)).expect_err(to).to_string();
             assert!(error.starts_with("cases.toml") && error.contains("error P301") && error.contains(expected), "{error}");

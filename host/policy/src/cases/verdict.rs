@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Instructions that stand for one millisecond: machines differ, instructions do not.
 const FUEL_OF_A_MILLISECOND: u128 = 1_000_000;
 
+/// Words of rulings; `error` is a fault.
+const RULINGS: [&str; 7] = ["pass", "accept", "reject", "defer", "quarantine", "discard", "error"];
+
 /// `expect`.
 #[derive(Debug, Clone)]
 pub enum Expect {
@@ -203,6 +206,22 @@ fn like(pattern: &str, text: &str) -> bool {
 }
 
 impl Expectation {
+    /// What can never come, in one sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let other = |key: &str, word: &Option<String>, words: &[&str]| {
+            let word = word.as_deref().filter(|word| !words.contains(word))?;
+            Some(format!("`expect.{key}`: expected one of {}, found {word:?}", words.join(", ")))
+        };
+        let limit = |key: &str, text: &Option<String>, reads: fn(&str) -> bool, example: &str| {
+            let text = text.as_deref().filter(|text| !reads(text))?;
+            Some(format!("`expect.{key}`: expected {example}, found {text:?}"))
+        };
+        other("ruling", &self.ruling, &RULINGS)
+            .or_else(|| other("role", &self.role, &["BES", "SOS", "BER", "SOR"]))
+            .or_else(|| limit("max_time", &self.max_time, |text| units::duration(text).is_some(), "a duration such as \"5ms\""))
+            .or_else(|| limit("max_memory", &self.max_memory, |text| units::size(text).is_some(), "a size such as \"1MiB\""))
+    }
+
     /// Everything that is not as expected.
     pub fn differences(&self, report: &Report, outcome: &Outcome) -> Vec<Difference> {
         let mut found = Vec::new();
@@ -244,19 +263,13 @@ impl Expectation {
         let allowed = |time: Duration| u64::try_from(time.as_micros() * FUEL_OF_A_MILLISECOND / 1_000).unwrap_or(u64::MAX);
         let memory = report.memory_bytes as u64;
         let limits = [
-            ("max_time", self.max_time.as_ref().map(|text| units::duration(text).map(allowed).ok_or(text)), fuel, "instructions"),
-            ("max_fuel", self.max_fuel.map(Ok), fuel, "instructions"),
-            ("max_memory", self.max_memory.as_ref().map(|text| units::size(text).ok_or(text)), memory, "octets"),
+            ("max_time", self.max_time.as_deref().and_then(units::duration).map(allowed), fuel, "instructions"),
+            ("max_fuel", self.max_fuel, fuel, "instructions"),
+            ("max_memory", self.max_memory.as_deref().and_then(units::size), memory, "octets"),
         ];
         for (what, limit, used, unit) in limits {
-            match limit {
-                Some(Ok(most)) if used > most => {
-                    found.push(Difference { what, expected: format!("at most {most} {unit}"), got: format!("{used}") });
-                }
-                Some(Err(text)) => {
-                    found.push(Difference { what, expected: "a limit such as \"5ms\" or \"1MiB\"".to_owned(), got: text.clone() });
-                }
-                _ => {}
+            if let Some(most) = limit.filter(|most| used > *most) {
+                found.push(Difference { what, expected: format!("at most {most} {unit}"), got: format!("{used}") });
             }
         }
     }

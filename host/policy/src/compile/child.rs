@@ -26,7 +26,7 @@ const CODE_OCTETS_MAX: u64 = 1 << 30;
 /// Octets of text that are taken from a child.
 const TEXT_OCTETS_MAX: u64 = 4 << 10;
 
-/// What the child yields to others.
+/// What the child of a gateway yields to others.
 const NICENESS: i32 = 10;
 
 /// Limits of compiling one component.
@@ -134,7 +134,9 @@ pub fn compile_child(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let &[metered, memory_bytes, seconds] = arguments.as_slice() else {
         return fail(2, &format!("{COMPILE} is not for people: the gateway starts it to compile a policy"));
     };
-    if let Err(error) = confine(memory_bytes, seconds) {
+    // Who counts instructions is an author who waits for it, with no mail to yield to.
+    let niceness = if metered == 1 { 0 } else { NICENESS };
+    if let Err(error) = confine(memory_bytes, seconds, niceness) {
         return fail(2, &format!("limits cannot be set: {error}"));
     }
     let mut component = Vec::new();
@@ -152,10 +154,10 @@ pub fn compile_child(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Puts this process under limits, and lets it go when its parent goes.
-fn confine(memory_bytes: u64, seconds: u64) -> io::Result<()> {
+fn confine(memory_bytes: u64, seconds: u64, niceness: i32) -> io::Result<()> {
     let at_most = |octets| Rlimit { current: Some(octets), maximum: Some(octets) };
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    nice(NICENESS)?;
+    nice(niceness)?;
     setrlimit(Resource::Core, at_most(0))?;
     // It opens no file and starts no program; threads are its compilers.
     setrlimit(Resource::Fsize, at_most(0))?;

@@ -166,6 +166,9 @@ impl Manifest {
         if self.limits.max_uses.is_some_and(|uses| !(1..=100).contains(&uses)) {
             return Some(("max_uses", "`limits.max_uses`: expected 1 to 100".to_owned()));
         }
+        if self.limits.memory.is_some_and(|octets| octets < LEAST_MEMORY) {
+            return Some(("memory", "`limits.memory`: expected at least \"64KiB\", which is one page of WebAssembly".to_owned()));
+        }
         let wrong = self.config.iter().find_map(|(name, field)| field.trouble().map(|why| (name, why)));
         wrong.map(|(name, why)| (name.as_str(), format!("`config.{name}`: {why}")))
     }
@@ -175,6 +178,9 @@ impl Manifest {
         format!("{} {}", self.policy.name, self.policy.version)
     }
 }
+
+/// Octets without which no policy begins.
+const LEAST_MEMORY: u64 = 64 << 10;
 
 /// `1.2.3`, perhaps with a suffix after `-` or `+`.
 fn is_version(version: &str) -> bool {

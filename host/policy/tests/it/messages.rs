@@ -1,7 +1,7 @@
 //! What an author or administrator reads when a policy is wrong: every message that the table of hostile guests and wrong entries cause,
 //! as it was read and found good, in `messages.txt`. `SECMX_WRITE_DOCS=1` writes the file anew: then read what changed.
 
-use crate::guests::{PASS, policy};
+use crate::guests::{FOREVER, PASS, policy};
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::runtime;
@@ -11,6 +11,7 @@ use secmx_policy::manifest::embed::{self, Embedded};
 use secmx_policy::{Duty, Limits, Mode, OnError, PolicySet, PolicySource, Runtime, Tolerance};
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 const MANIFEST: &str = "[policy]\nname = \"any\"\nversion = \"1.2.0\"\ninterfaces = [\"content\"]\n[capabilities]\nmessage = \"body\"\n\
     [config]\nword = { type = \"string\", default = \"secret\" }\n";
@@ -35,6 +36,16 @@ async fn said(runtime: &Runtime, source: PolicySource) -> String {
 fn hostile(guest: &Guest) -> PolicySource {
     let source = guest.source();
     PolicySource { component: with_manifest(&source.component, MANIFEST).into(), ..source }
+}
+
+/// Policies that load, and fail at the message that they are shown before they come into force.
+fn unrehearsed() -> Vec<PolicySource> {
+    let fails = |name: &str, inspect: &str| {
+        let source = policy(name, "", inspect);
+        let limits = Limits { time: Duration::from_millis(50), ..Limits::default() };
+        PolicySource { component: with_manifest(&source.component, MANIFEST).into(), limits, ..source }
+    };
+    vec![fails("traps-when-rehearsed", "unreachable"), fails("loops-when-rehearsed", FOREVER)]
 }
 
 /// Entries that an administrator gets wrong, over a good component.
@@ -75,6 +86,11 @@ async fn every_message_of_a_wrong_policy_is_as_it_was_read() {
         let name = source.name.clone();
         writeln!(text, "{name}\n    {}\n", said(&runtime, source).await).expect("room");
     }
+    for source in unrehearsed() {
+        let name = source.name.clone();
+        let rehearsed = tokio::task::block_in_place(|| PolicySet::load(&runtime, vec![source]).expect("loads").rehearse());
+        writeln!(text, "{name}\n    {}\n", rehearsed.expect_err("it fails")).expect("room");
+    }
     let broken = PolicySource { tolerance: Tolerance { faults: 1, ..Tolerance::default() }, ..policy("left-alone", "", "unreachable") };
     let twice = PolicySource { limits: Limits::default(), ..policy("left-alone", "", PASS) };
     let set = tokio::task::block_in_place(|| PolicySet::load(&runtime, vec![broken.clone()])).expect("loads");
@@ -88,7 +104,7 @@ async fn every_message_of_a_wrong_policy_is_as_it_was_read() {
     for (name, said) in text.split("\n\n").filter_map(|entry| entry.trim().split_once("\n    ")) {
         let named = said.starts_with(&format!("policy {name} 1.2.0")) || said.starts_with("policy ") || said.starts_with("(none");
         assert!(named, "{name}: {said}");
-        let about = !said.contains("content.inspect") || said.contains("about 01JD9W3K7Q8Z: ");
+        let about = !said.contains("content.inspect") || said.contains("about 01JD9W3K7Q8Z: ") || said.contains("about rehearsal: ");
         assert!(about, "{name}: {said}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages.txt");

@@ -78,15 +78,15 @@ impl Masks {
 
     /// A field of addresses, without the names beside them. One that comes twice is written once.
     fn people(&mut self, name: &str, header: &[u8]) -> Vec<u8> {
-        let parsed = MessageParser::default().parse_headers(header).unwrap_or_default();
-        let field = match name {
+        let parsed = MessageParser::default().parse_headers(header);
+        let field = parsed.as_ref().and_then(|parsed| match name {
             "from" => parsed.from(),
             "to" => parsed.to(),
             "cc" => parsed.cc(),
             "bcc" => parsed.bcc(),
             "reply-to" => parsed.reply_to(),
             _ => parsed.sender(),
-        };
+        });
         let addresses = field.into_iter().flat_map(mail_parser::Address::iter).filter_map(|one| one.address.as_deref());
         let addresses: Vec<String> = addresses.map(|address| self.text(address)).collect();
         let title = name[..1].to_uppercase() + &name[1..];

@@ -6,6 +6,7 @@ use super::test;
 use anyhow::{Context, Result, bail};
 use secmx_policy::cases::Cases;
 use secmx_policy::{Candidate, PolicySource, Trial, Trialled};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,17 +41,45 @@ pub(super) async fn ask(candidate: &Candidate, trial: &Trial, times: u32) -> Tim
     Times { sorted, all, faults }
 }
 
-/// One line for people.
-pub(super) fn line(name: &str, times: &Times) -> String {
-    let at = |percent: usize| times.sorted.get(times.sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
-    let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    let rate = times.sorted.len() as f64 / times.all.as_secs_f64().max(1e-9);
-    let faults = if times.faults > 0 { format!("   {} faults", times.faults) } else { String::new() };
-    format!("{name:<58} p50 {:>8.1} µs   p99 {:>8.1} µs   {rate:>8.0}/s{faults}\n", micros(at(50)), micros(at(99)))
+impl Times {
+    /// Microseconds that so many percent of the answers took at most.
+    fn at(&self, percent: usize) -> f64 {
+        let time = self.sorted.get(self.sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
+        time.as_secs_f64() * 1e6
+    }
+
+    /// Answers a second.
+    fn rate(&self) -> f64 {
+        self.sorted.len() as f64 / self.all.as_secs_f64().max(1e-9)
+    }
+
+    /// One line for people.
+    fn line(&self, name: &str) -> String {
+        let faults = if self.faults > 0 { format!("   {} faults", self.faults) } else { String::new() };
+        format!("{name:<58} p50 {:>8.1} µs   p99 {:>8.1} µs   {:>8.0}/s{faults}\n", self.at(50), self.at(99), self.rate())
+    }
+
+    /// One object, schema `secmx/policy-bench/v1`. Fields are only ever added.
+    fn json(&self, name: &str) -> Value {
+        json!({
+            "schema": "secmx/policy-bench/v1",
+            "name": name,
+            "times": self.sorted.len(),
+            "p50_us": self.at(50),
+            "p99_us": self.at(99),
+            "per_second": self.rate(),
+            "faults": self.faults,
+        })
+    }
+
+    /// One or the other, on one line.
+    pub(super) fn told(&self, name: &str, json: bool) -> String {
+        if json { self.json(name).to_string() + "\n" } else { self.line(name) }
+    }
 }
 
 /// Measures every case of a folder.
-pub(super) fn run(folder: &Path, times: u32) -> Result<Exit> {
+pub(super) fn run(folder: &Path, times: u32, json: bool) -> Result<Exit> {
     let project = Project::open(folder)?;
     let path = project.component();
     let component = fs::read(&path).with_context(|| format!("cannot read {}; `secmx policy build` makes it", path.display()))?;
@@ -68,11 +97,11 @@ pub(super) fn run(folder: &Path, times: u32) -> Result<Exit> {
             None if case.given.messages.is_some() => continue,
             None => Vec::new(),
         };
-        let settings = serde_json::Value::Object(case.given.config.clone().unwrap_or_default()).to_string();
+        let settings = Value::Object(case.given.config.clone().unwrap_or_default()).to_string();
         let source = PolicySource { settings, named: case.given.named(&source.name), ..source.clone() };
         let candidate = Candidate::load(&runtime, &source)?;
         let trial = case.given.trial(message.into()).map_err(|why| anyhow::anyhow!("case {:?}: {why}", case.name))?;
-        say(&line(&case.name, &executor.block_on(ask(&candidate, &trial, times))))?;
+        say(&executor.block_on(ask(&candidate, &trial, times)).told(&case.name, json))?;
         asked += 1;
     }
     if asked == 0 {

@@ -1,9 +1,11 @@
 //! `secmx policy build`.
 
-use super::super::{Exit, say};
+use super::super::Exit;
 use super::project::Project;
+use super::tell;
 use anyhow::Result;
 use secmx_policy::{PolicyInfo, PolicySource, units};
+use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
 
@@ -18,24 +20,27 @@ installs it. A table [build] in policy.toml takes the place of all that: `comman
 
 Example: secmx policy build no-secrets";
 
-/// Builds the policy in that folder.
-pub(super) fn run(folder: &Path) -> Result<Exit> {
+/// Builds the policy in that folder. One object, schema `secmx/policy-build/v1`.
+pub(super) fn run(folder: &Path, json: bool) -> Result<Exit> {
     let project = Project::open(folder)?;
     let built = project.build()?;
     let loading = Instant::now();
-    check(&built.component)?;
-    say(&format!(
-        "{}   built {:.1} s, {}, loads in {} ms\n{}\n",
-        project.manifest.title(),
-        built.took.as_secs_f64(),
-        units::octets(built.component.len() as u64),
-        loading.elapsed().as_millis(),
-        built.path.display(),
-    ))
+    let info = check(&project.manifest.policy.name, &built.component)?;
+    let (title, octets, loading) = (project.manifest.title(), built.component.len() as u64, loading.elapsed().as_millis());
+    let object = json!({
+        "schema": "secmx/policy-build/v1",
+        "policy": title,
+        "component": built.path,
+        "sha256": info.sha256,
+        "octets": octets,
+        "build_ms": u64::try_from(built.took.as_millis()).unwrap_or(u64::MAX),
+    });
+    let (took, size) = (built.took.as_secs_f64(), units::octets(octets));
+    tell(json, &object, &format!("{title}   built {took:.1} s, {size}, loads in {loading} ms\n{}\n", built.path.display()))
 }
 
 /// Whether a gateway would take it, with everything granted that it declares.
-pub(super) fn check(component: &[u8]) -> Result<PolicyInfo> {
+pub(super) fn check(name: &str, component: &[u8]) -> Result<PolicyInfo> {
     let runtime = super::engine(false)?;
-    Ok(PolicyInfo::of(&runtime, &PolicySource::new("built", component.to_vec(), "{}"))?)
+    Ok(PolicyInfo::of(&runtime, &PolicySource::new(name, component.to_vec(), "{}"))?)
 }

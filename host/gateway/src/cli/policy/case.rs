@@ -1,10 +1,10 @@
 //! `secmx policy case add`: a message that was seen becomes a case of the policy.
 
+use super::super::Exit;
 use super::super::remote::Server;
-use super::super::{Exit, say};
 use super::anonymise::anonymise;
 use super::project::Project;
-use super::{mail, test};
+use super::{mail, tell, test};
 use crate::config::Config;
 use crate::replay::{self, Identities};
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use clap::Subcommand;
 use secmx_policy::cases::{Cases, Given, Outcome};
 use serde::Serialize;
+use serde_json::json;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,11 +58,14 @@ pub(in crate::cli) struct Options {
     /// Key file that opens what was kept for it (`replay.seal_for`)
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: Server,
 }
 
-/// Does it.
+/// Does it. One object, schema `secmx/policy-case/v1`.
 pub(super) fn obey(command: &CaseCommand) -> Result<Exit> {
     let CaseCommand::Add(options) = command;
     let project = Project::open(&options.folder)?;
@@ -97,15 +101,22 @@ pub(super) fn obey(command: &CaseCommand) -> Result<Exit> {
     if let Some(number) = masked {
         let _ = writeln!(told, "  {number} addresses were replaced; the text stays as it came: read it before you give it away");
     }
-    say(&told)
+    let object = json!({
+        "schema": "secmx/policy-case/v1",
+        "name": name,
+        "cases": path,
+        "message": tests.join(&file),
+        "outcome": outcome,
+        "replaced": masked,
+    });
+    tell(options.json, &object, &told)
 }
 
 /// A word for the message, its octets, and what policies saw beside them.
 fn found(options: &Options) -> Result<(String, Bytes, Given)> {
     let Some(id) = options.message.strip_prefix("qid:") else {
         let path = Path::new(&options.message);
-        let (_, message) =
-            mail::messages(path)?.into_iter().next().with_context(|| format!("there is no message in {}", path.display()))?;
+        let (_, message) = mail::some_messages(path)?.swap_remove(0);
         let mut envelope = mail::envelope(&message);
         envelope.from = options.from.clone().or(envelope.from);
         envelope.to = if options.to.is_empty() { envelope.to } else { Some(options.to.clone()) };

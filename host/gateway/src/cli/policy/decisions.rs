@@ -1,9 +1,8 @@
 //! `secmx policy decisions`: the decision log, read.
 
 use super::super::command::Origin;
-use super::super::remote::{Told, duration};
+use super::super::remote::duration;
 use super::super::{Exit, say};
-use crate::config::Config;
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -44,9 +43,7 @@ pub(in crate::cli) struct Options {
 
 /// Reads and tells.
 pub(super) fn run(options: &Options) -> Result<Exit> {
-    let config = Config::load(options.origin.config.as_deref())
-        .map_err(|findings| Told::new(Exit::Misconfigured, findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?
-        .0;
+    let config = super::configuration(options.origin.config.as_deref())?;
     let since = options.since.and_then(|since| SignedDuration::try_from(since).ok());
     let first = since.and_then(|since| Timestamp::now().checked_sub(since).ok());
     for path in files(&config.decisions.file, config.decisions.keep) {

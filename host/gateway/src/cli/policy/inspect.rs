@@ -1,7 +1,7 @@
 //! `secmx policy inspect`: a component as its binary alone shows it.
 
 use super::super::{Exit, say};
-use super::project::Project;
+use super::project;
 use anyhow::{Context, Result};
 use secmx_policy::manifest::embed::{self, Anatomy, Embedded};
 use secmx_policy::manifest::{Field, Manifest};
@@ -28,7 +28,7 @@ struct Findings {
 
 /// Shows the component.
 pub(super) fn run(path: &Path, json: bool) -> Result<Exit> {
-    let path = if path.is_dir() { Project::open(path)?.component() } else { path.to_owned() };
+    let path = project::component(path)?;
     let component = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let found = look(&component).with_context(|| path.display().to_string())?;
     say(&if json { as_json(&found)? } else { as_text(&found) })

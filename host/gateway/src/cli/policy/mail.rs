@@ -5,7 +5,7 @@ use super::super::remote::Remote;
 use crate::control::queue::Shown;
 use crate::edit;
 use crate::replay::protection;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use hyper::Method;
 use mail_parser::mailbox::mbox::MessageIterator;
@@ -14,6 +14,16 @@ use secmx_policy::cases::{Envelope, Given};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// Name and octets of each message. Errors where there is none.
+pub(super) fn some_messages(path: &Path) -> Result<Vec<(String, Bytes)>> {
+    let found = messages(path)?;
+    match found.is_empty() {
+        true if path.is_dir() => bail!("there is no message in {}: the names of messages end in .eml", path.display()),
+        true => bail!("there is no message in {}", path.display()),
+        false => Ok(found),
+    }
+}
 
 /// Name and octets of each message.
 pub(super) fn messages(path: &Path) -> Result<Vec<(String, Bytes)>> {
@@ -66,7 +76,7 @@ pub(super) fn envelope(message: &[u8]) -> Envelope {
         let named = field.into_iter().flat_map(Address::iter).filter_map(|one| one.address.as_deref());
         named.filter(|text| secmx_core::mail::Mailbox::parse(text.as_bytes(), true).is_ok()).map(str::to_owned).collect()
     };
-    let header = MessageParser::default().parse_headers(message).unwrap_or_default();
+    let Some(header) = MessageParser::default().parse_headers(message) else { return Envelope::default() };
     let to = [header.to(), header.cc(), header.bcc()].into_iter().flat_map(addresses).collect();
     Envelope { from: addresses(header.from()).into_iter().next(), to: Some(to), ..Envelope::default() }
 }

@@ -5,6 +5,8 @@ mod bench;
 mod build;
 mod case;
 mod decisions;
+mod difference;
+mod entry;
 mod inspect;
 mod list;
 mod mail;
@@ -15,15 +17,18 @@ mod report;
 mod run;
 mod test;
 mod trust;
+mod watch;
 
 use super::command::Origin;
-use super::remote::Asking;
-use super::{Exit, reload};
+use super::remote::{Asking, Told};
+use super::{Exit, reload, say};
+use crate::config::{Config, Finding};
 use crate::workshop;
 use anyhow::Result;
 use clap::Subcommand;
 use secmx_policy::{Runtime, RuntimeLimits};
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is done with a policy.
@@ -40,6 +45,9 @@ pub(super) enum PolicyCommand {
         /// What it answers
         #[arg(long, value_enum, default_value = "content")]
         interface: new::Interface,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Build a policy and run its cases
     #[command(after_help = test::HELP)]
@@ -64,6 +72,9 @@ pub(super) enum PolicyCommand {
         /// How often each question is asked
         #[arg(long, default_value_t = 1000)]
         times: u32,
+        /// One JSON object for each case
+        #[arg(long)]
+        json: bool,
     },
     /// Say what would have ended differently with another policy
     #[command(after_help = replay::HELP)]
@@ -74,6 +85,9 @@ pub(super) enum PolicyCommand {
         /// Folder of policy.toml
         #[arg(default_value = ".")]
         folder: PathBuf,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// List who is asked what in a running gateway, in order, and what was said so far
     #[command(after_help = list::HELP)]
@@ -99,6 +113,9 @@ pub(super) enum PolicyCommand {
         /// Keys to seal kept messages for (`replay.seal_for`) instead
         #[arg(long)]
         sealing: bool,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Sign a component that was built
     #[command(after_help = trust::SIGN)]
@@ -109,6 +126,9 @@ pub(super) enum PolicyCommand {
         /// The .key file
         #[arg(long)]
         key: PathBuf,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Say who signed a component
     #[command(after_help = trust::VERIFY)]
@@ -119,10 +139,16 @@ pub(super) enum PolicyCommand {
         /// A .pub file; may be given more than once
         #[arg(long, required = true)]
         key: Vec<PathBuf>,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Take the policies of a configuration into policies.lock, as they are now
     #[command(after_help = trust::LOCK)]
     Lock {
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         from: Origin,
     },
@@ -131,6 +157,9 @@ pub(super) enum PolicyCommand {
     Rollback {
         /// Name of the [[policy]]
         name: String,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         from: Origin,
     },
@@ -142,24 +171,35 @@ fn engine(metered: bool) -> Result<Runtime> {
     Ok(Runtime::start(limits, workshop::of_author(), Arc::new(|_| ()), Arc::default())?)
 }
 
+/// The configuration that policies stand in.
+fn configuration(path: Option<&Path>) -> Result<Config> {
+    let words = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    Ok(Config::load(path).map_err(|findings| Told::new(Exit::Misconfigured, words(findings)))?.0)
+}
+
+/// The answer: this object where JSON is wanted, else these lines.
+fn tell(json: bool, object: &Value, lines: &str) -> Result<Exit> {
+    say(&if json { serde_json::to_string_pretty(object)? + "\n" } else { lines.to_owned() })
+}
+
 /// Does it.
 pub(super) fn obey(command: PolicyCommand) -> Result<Exit> {
     match command {
-        PolicyCommand::New { folder, lang, interface } => new::run(&folder, lang, interface),
+        PolicyCommand::New { folder, lang, interface, json } => new::run(&folder, lang, interface, json),
         PolicyCommand::Test(options) => test::run(&options),
         PolicyCommand::Run(options) => run::run(&options),
         PolicyCommand::Case { what } => case::obey(&what),
         PolicyCommand::Decisions(options) => decisions::run(&options),
-        PolicyCommand::Bench { folder, times } => bench::run(&folder, times),
+        PolicyCommand::Bench { folder, times, json } => bench::run(&folder, times, json),
         PolicyCommand::Replay(options) => replay::run(&options),
-        PolicyCommand::Build { folder } => build::run(&folder),
+        PolicyCommand::Build { folder, json } => build::run(&folder, json),
         PolicyCommand::List(asking) => list::run(&asking),
         PolicyCommand::Reload(asking) => reload::run(&asking, "/policies/reload"),
         PolicyCommand::Inspect { component, json } => inspect::run(&component, json),
-        PolicyCommand::Keygen { name, sealing } => trust::keygen(&name, sealing),
-        PolicyCommand::Sign { component, key } => trust::sign(&component, &key),
-        PolicyCommand::Verify { component, key } => trust::verify(&component, &key),
-        PolicyCommand::Lock { from } => trust::lock(&from),
-        PolicyCommand::Rollback { name, from } => trust::rollback(&name, &from),
+        PolicyCommand::Keygen { name, sealing, json } => trust::keygen(&name, sealing, json),
+        PolicyCommand::Sign { component, key, json } => trust::sign(&component, &key, json),
+        PolicyCommand::Verify { component, key, json } => trust::verify(&component, &key, json),
+        PolicyCommand::Lock { from, json } => trust::lock(&from, json),
+        PolicyCommand::Rollback { name, from, json } => trust::rollback(&name, &from, json),
     }
 }

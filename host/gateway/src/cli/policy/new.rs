@@ -1,10 +1,12 @@
 //! `secmx policy new`: a policy that builds and passes its tests, made from what is embedded in this program.
 
-use super::super::{Exit, say};
+use super::super::Exit;
+use super::tell;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use include_dir::{Dir, include_dir};
 use secmx_guest_build::{Language, sdk};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 
@@ -51,9 +53,10 @@ fn facts(language: Language) -> [(&'static str, &'static str); 4] {
     // A run-time that is slow to begin answers more than one question; what it leaves for the next one is its author's to know.
     const REUSE: &str = "time     = \"50ms\"\nmemory   = \"64MiB\"\n# Questions that one instance answers: keep nothing in global variables but what the settings say.\nmax_uses = 100";
     const SMALL: &str = "time   = \"20ms\"\nmemory = \"16MiB\"";
+    let rust = "The first build on a machine fetches\nserde, serde_json and wit-bindgen from crates.io; later ones ask no network. `cargo test` asks it without the gateway.";
     let npm = "`npm install` once, and `npm test` asks it without the gateway.";
     let (name, needs, alone, limits) = match language {
-        Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", "`cargo test` asks it without the gateway.", SMALL),
+        Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", rust, SMALL),
         Language::JavaScript => ("JavaScript", "Node.js and componentize-qjs", npm, REUSE),
         Language::TypeScript => ("TypeScript", "Node.js, componentize-qjs, typescript and amaro", npm, REUSE),
         Language::Python => ("Python", "componentize-py", "`python3 -m unittest tests/test_policy.py` asks it without the gateway.", REUSE),
@@ -71,8 +74,8 @@ fn source(language: Language) -> String {
     }
 }
 
-/// Makes the folder `path`, whose last part is the name of the policy.
-pub(super) fn run(path: &Path, language: Language, interface: Interface) -> Result<Exit> {
+/// Makes the folder `path`, whose last part is the name of the policy. One object, schema `secmx/policy-new/v1`.
+pub(super) fn run(path: &Path, language: Language, interface: Interface, json: bool) -> Result<Exit> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.is_empty()
         || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -95,7 +98,9 @@ pub(super) fn run(path: &Path, language: Language, interface: Interface) -> Resu
     for (file, text) in sdk(language) {
         put(&path.join(file), text)?;
     }
-    say(&format!("made {}   edit {}, then: cd {} && secmx policy test\n", path.display(), source(language), path.display()))
+    let (source, interface) = (source(language), interface.name());
+    let object = json!({ "schema": "secmx/policy-new/v1", "name": name, "folder": path, "language": language.word(), "interface": interface, "source": source });
+    tell(json, &object, &format!("made {}   edit {source}, then: cd {} && secmx policy test\n", path.display(), path.display()))
 }
 
 fn filled(text: &str, name: &str, language: Language, interface: Interface) -> String {
@@ -147,7 +152,7 @@ mod tests {
             for interface in [Interface::Receiver, Interface::Content, Interface::Sender] {
                 let name = format!("no-{}-{language}", interface.name());
                 let path = folder.path().join(&name);
-                run(&path, language, interface).expect("made");
+                run(&path, language, interface, false).expect("made");
                 let read = |name: &str| fs::read_to_string(path.join(name)).unwrap_or_else(|_| panic!("{language}: {name}"));
                 let manifest = Manifest::parse(&read("policy.toml")).expect("valid");
                 assert_eq!((manifest.policy.name, manifest.policy.interfaces), (name, vec!["setup".into(), interface.name().to_owned()]));
@@ -159,10 +164,10 @@ mod tests {
                 let named = |name: &str| ["receiver", "content", "sender"].iter().any(|one| name.contains(&format!(".{one}.")));
                 let left: Vec<_> = files(&path).into_iter().filter(|name| named(name) || name.contains("/_")).collect();
                 assert!(left.iter().all(|name| name.ends_with("__init__.py")), "{left:?}");
-                assert!(run(&path, language, interface).expect_err("it is there").to_string().contains("exists already"));
+                assert!(run(&path, language, interface, false).expect_err("it is there").to_string().contains("exists already"));
             }
         }
-        assert!(run(&folder.path().join("No"), Language::Rust, Interface::Content).is_err());
+        assert!(run(&folder.path().join("No"), Language::Rust, Interface::Content, false).is_err());
     }
 
     fn files(folder: &Path) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The folder of a policy: `policy.toml`, what it is built from, and the component it becomes.
 
+use super::super::hint;
 use anyhow::{Context, Result, bail};
 use secmx_guest_build::{Job, Language, Toolbox};
 use secmx_policy::manifest::{Build, Manifest, embed};
@@ -27,6 +28,11 @@ pub(super) struct Built {
     pub(super) path: PathBuf,
     /// How long the build took.
     pub(super) took: Duration,
+}
+
+/// Where a component lies: the file itself, or what the policy of a folder was built as.
+pub(super) fn component(path: &Path) -> Result<PathBuf> {
+    Ok(if path.is_dir() { Project::open(path)?.component() } else { path.to_owned() })
 }
 
 impl Project {
@@ -99,6 +105,9 @@ impl Project {
         let wanted = secmx_guest_build::Manifest::read(folder)?;
         let toolbox = Toolbox::new(iter::once(folder.clone()).chain(env::var_os("SECMX_TOOLS").map(PathBuf::from)));
         let work = folder.join("target/secmx");
+        if language == Language::Rust && !work.exists() {
+            hint("the first build compiles what the SDK stands on too: about a minute\n");
+        }
         let job = Job { source: &source, language, interfaces: &wanted.interfaces, powers: &wanted.powers, toolbox: &toolbox, work: &work };
         Ok(secmx_guest_build::build(&job)?)
     }

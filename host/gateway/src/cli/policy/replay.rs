@@ -3,40 +3,43 @@
 use super::super::command::Origin;
 use super::super::remote::duration;
 use super::super::{Exit, hint, say, words};
-use super::project::Project;
-use super::{mail, run};
-use crate::config::{Component, Config, Policy};
-use crate::replay;
-use anyhow::{Context, Result, bail};
+use super::difference::{self, Found, Said};
+use super::{entry, mail, run};
+use crate::config::{Config, Policy};
+use crate::{lens, replay};
+use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Given, Outcome};
-use secmx_policy::manifest::embed;
-use secmx_policy::{Answering, Book, Candidate, Named, NoAnswer, PolicySource, Resolver, Runtime, Trial, Trialled};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
+use secmx_policy::{
+    Answering, Book, Candidate, Condition, Lens, Named, NoAnswer, Occasion, PolicySource, Resolver, Runtime, Trial, Trialled,
+};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Below the help.
 pub(super) const HELP: &str = "\
-Asks the policy in force and the new one about the same messages: those that [replay] kept, or a corpus. No network is asked: DNS answers
-what it answered then, and what was not recorded is told apart. Each begins with an empty store. Ends with 0 when nothing would end
-differently, with 1 when something would.
+Asks the policy in force and the new one about the same messages: those that [replay] kept, or a corpus. Each is asked alone, as its
+[[policy]] has it: `when`, `grant`, `limits`, `settings`, and [content], [escrow], [list] and [journal]; only time is not short. No network
+is asked: DNS answers what it answered then, and what was not recorded is told apart. Each begins with an empty store. Ends with 0 when
+nothing would end differently, with 1 when something would, with 6 when nothing could be compared.
 
 Examples
   secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --since 7d
-  secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --corpus old-mail.mbox";
+  secmx policy replay ./no-secrets -c /etc/secmx/secmx.toml --corpus old-mail.mbox
+  secmx policy replay builtin:attachments -c /etc/secmx/secmx.toml --set action=hold";
 
 /// What is replayed.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(in crate::cli) struct Options {
-    /// The new policy: a component, or the folder of one that was built
+    /// The new policy: a component, the folder of one that was built, or builtin:NAME
     new: PathBuf,
-    /// Against this component instead of what the configuration has under the same name
+    /// Name of the [[policy]] that it would be; else the one that uses it, another version of it, or is called like it
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// Against this component instead of that of the [[policy]]
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// A message, a folder of .eml files or an mbox, instead of what [replay] kept; may be given more than once
@@ -48,6 +51,9 @@ pub(in crate::cli) struct Options {
     /// Recipient of a corpus; else what To, Cc and Bcc say
     #[arg(long)]
     to: Vec<String>,
+    /// Listener that a corpus came over; else it is not known, and `when` holds nobody back for it
+    #[arg(long, value_name = "NAME", requires = "corpus")]
+    listener: Option<String>,
     /// A setting of the new one, as NAME=VALUE; the others are those of the configuration
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
@@ -91,13 +97,10 @@ impl Resolver for Recorded {
     }
 }
 
-/// One of the two policies.
+/// One of the two policies, loaded.
 struct Side {
-    title: String,
     candidate: Candidate,
-    rulings: BTreeMap<String, u64>,
-    took: Vec<Duration>,
-    stores: bool,
+    when: Option<Arc<dyn Condition>>,
 }
 
 /// One message to ask about.
@@ -108,35 +111,19 @@ struct Item {
     message: Bytes,
 }
 
-/// A message that would end differently.
-struct Change {
-    message: String,
-    old: Outcome,
-    new: Outcome,
-}
-
-/// What came of it.
-struct Found {
-    sides: [Side; 2],
-    messages: usize,
-    changes: Vec<Change>,
-    unrecorded: usize,
-}
-
 /// Replays.
 pub(super) fn run(options: &Options) -> Result<Exit> {
-    let new = component(&options.new)?;
-    let name = embed::manifest(&new).ok().flatten().map(|manifest| manifest.policy.name);
-    let config = Config::load(options.origin.config.as_deref())
-        .map_err(|findings| anyhow::anyhow!(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?
-        .0;
-    let entry = config.policy.iter().find(|policy| Some(&policy.name) == name.as_ref());
-    let old = match (&options.against, entry) {
-        (Some(path), _) => component(path)?,
-        (None, Some(entry)) => entry.component.octets().with_context(|| format!("cannot read {}", entry.component))?,
-        (None, None) => {
-            bail!("the configuration has no [[policy]] named {:?}; --against FILE names what to compare with", name.unwrap_or_default())
-        }
+    let new = entry::Found::named(&options.new)?;
+    let config = super::configuration(options.origin.config.as_deref())?;
+    let changed = entry::of(&config, options.policy.as_deref(), &new)?;
+    let old = match (&options.against, changed) {
+        (Some(path), _) => entry::Found::named(path)?,
+        (None, Some(entry)) => entry::Found::of(entry)?,
+        (None, None) => bail!(
+            "no [[policy]] of the configuration uses {} or another version of it: --policy NAME says which one it would replace, --against \
+             FILE names a component to compare with",
+            new.component
+        ),
     };
     let items = items(options, &config)?;
     if items.is_empty() {
@@ -144,48 +131,51 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
             "there is no message: --corpus PATH names some, and [replay] in the configuration makes the gateway keep some (--since may be too short)"
         );
     }
-    let runtime = super::engine(false)?;
+    let titles = [&old, &new].map(entry::Found::title);
+    let settings = options.settings.iter().map(|text| run::setting(text)).collect::<Result<Map<_, _>>>()?;
     let recorded = Arc::new(Recorded::default());
-    let settings = entry.map(|entry| entry.settings.clone()).unwrap_or_default();
-    let mut changed = settings.clone();
-    for text in &options.settings {
-        changed.extend([run::setting(text)?]);
-    }
-    let load = |octets, settings| load(&runtime, &config, entry, octets, settings, &recorded);
-    let found = Found { sides: [load(old, settings)?, load(new, changed)?], messages: items.len(), changes: Vec::new(), unrecorded: 0 };
+    let stage = Stage { runtime: super::engine(false)?, lens: Arc::new(lens::of(&config)?), recorded: &recorded, config: &config };
+    let sides = [stage.load(changed, old, &Map::new())?, stage.load(changed, new, &settings)?];
+    let mut found = Found { said: titles.map(|title| Said { title, ..Said::default() }), messages: items.len(), ..Found::default() };
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found = executor.block_on(ask_all(found, items, &recorded));
-    say(&if options.json { as_json(&found)? } else { as_text(&found, options.show.as_deref()) })?;
-    Ok(if found.changes.is_empty() { Exit::Yes } else { Exit::No })
+    executor.block_on(ask_all(&mut found, &sides, items, &recorded))?;
+    say(&if options.json { difference::json(&found)? } else { difference::text(&found, options.show.as_deref()) })?;
+    Ok(found.exit())
 }
 
-fn component(path: &Path) -> Result<Vec<u8>> {
-    let path = if path.is_dir() { Project::open(path)?.component() } else { path.to_owned() };
-    fs::read(&path).with_context(|| format!("cannot read {}; `secmx policy build` makes it", path.display()))
+/// What both policies are loaded on.
+struct Stage<'a> {
+    runtime: Runtime,
+    lens: Arc<Lens>,
+    recorded: &'a Arc<Recorded>,
+    config: &'a Config,
 }
 
-fn load(
-    runtime: &Runtime,
-    config: &Config,
-    entry: Option<&Policy>,
-    octets: Vec<u8>,
-    settings: Map<String, Value>,
-    recorded: &Arc<Recorded>,
-) -> Result<Side> {
-    let manifest = embed::manifest(&octets).ok().flatten();
-    let title = manifest.map_or_else(|| "without a manifest".to_owned(), |manifest| manifest.title());
-    let mut source = PolicySource::new("replayed", octets, Value::Object(settings).to_string());
-    source.grant = entry.filter(|entry| matches!(entry.component, Component::File(_))).map(|entry| entry.grant.grant());
-    // Nobody waits: time judges nothing here but what would never end.
-    (source.limits.time, source.limits.wall) = (Duration::from_secs(10), Duration::from_secs(60));
-    let lists = config.list.iter().map(|(name, list)| (name.clone(), list.members.clone())).collect();
-    let resolver: Arc<dyn Resolver> = Arc::clone(recorded) as _;
-    source.named = Arc::new(Named { lists, resolver: Some(resolver), book: Some(Arc::new(Book::default())), ..Named::default() });
-    let candidate = Candidate::load(runtime, &source)?;
-    if !candidate.info().interfaces.contains(&"content") {
-        bail!("{title} answers nothing about content; only content policies are replayed");
+impl Stage<'_> {
+    /// Loads a component as the entry has it, with these settings on top of its own; without an entry with all that it declares.
+    fn load(&self, entry: Option<&Policy>, found: entry::Found, more: &Map<String, Value>) -> Result<Side> {
+        let title = found.title();
+        let resolver: Arc<dyn Resolver> = Arc::clone(self.recorded) as _;
+        let named = Arc::new(Named { book: Some(Arc::new(Book::default())), ..self.config.named(Some(resolver)) });
+        let mut source = match entry {
+            Some(entry) => {
+                let mut entry = entry.clone();
+                entry.settings.extend(more.clone());
+                self.config.source_with(&entry, found.octets, &named)?
+            }
+            None => PolicySource {
+                named,
+                ..PolicySource::new(found.name().unwrap_or("replayed").to_owned(), found.octets, Value::Object(more.clone()).to_string())
+            },
+        };
+        // Nobody waits: time judges nothing here but what would never end.
+        (source.limits.time, source.limits.wall) = (Duration::from_secs(10), Duration::from_secs(60));
+        let candidate = Candidate::load(&self.runtime, &source)?.through(Arc::clone(&self.lens));
+        if !candidate.info().interfaces.contains(&"content") {
+            bail!("{title} answers nothing about content; only content policies are replayed");
+        }
+        Ok(Side { candidate, when: source.when })
     }
-    Ok(Side { title, candidate, rulings: BTreeMap::new(), took: Vec::new(), stores: false })
 }
 
 fn items(options: &Options, config: &Config) -> Result<Vec<Item>> {
@@ -213,6 +203,7 @@ fn items(options: &Options, config: &Config) -> Result<Vec<Item>> {
             let mut envelope = mail::envelope(&message);
             envelope.from = options.from.clone().or(envelope.from);
             envelope.to = if options.to.is_empty() { envelope.to } else { Some(options.to.clone()) };
+            envelope.listener = options.listener.clone();
             let given = Given { interface: Some("content".to_owned()), envelope: Some(envelope), ..Given::default() };
             items.push(Item { name, now: None, given, message });
         }
@@ -220,122 +211,48 @@ fn items(options: &Options, config: &Config) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-async fn ask_all(mut found: Found, items: Vec<Item>, recorded: &Recorded) -> Found {
+/// Asks both about each. Errors name the message whose sender or recipient is none.
+async fn ask_all(found: &mut Found, sides: &[Side; 2], items: Vec<Item>, recorded: &Recorded) -> Result<()> {
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     for Item { name, given, now, message } in items {
         // Both are told the same time.
         let fixed = Trialled { now: Some(now.unwrap_or_else(clock)), forgets: false };
-        let trial = given.trial(message);
-        *recorded.given.lock().unwrap_or_else(PoisonError::into_inner) = given;
-        recorded.missed.store(false, Ordering::Relaxed);
-        let Ok(trial) = trial else {
-            found.unrecorded += 1;
-            continue;
-        };
-        let [old, new] = &mut found.sides;
-        let (old_outcome, new_outcome) = (old.ask(trial.clone(), fixed).await, new.ask(trial, fixed).await);
-        if recorded.missed.load(Ordering::Relaxed) {
-            found.unrecorded += 1;
+        let listener = given.envelope.as_ref().and_then(|envelope| envelope.listener.clone());
+        let trial = given.trial(message).map_err(|why| anyhow!("{name}: {why}"))?;
+        recorded.begin(given);
+        // Both stand in the same entry.
+        if !sides[0].is_asked(listener.as_deref(), &trial) {
+            found.not_asked += 1;
             continue;
         }
-        let [old, new] = &mut found.sides;
-        old.count(&old_outcome);
-        new.count(&new_outcome);
-        if !ends_alike(&old_outcome, &new_outcome) {
-            found.changes.push(Change { message: name, old: old_outcome, new: new_outcome });
+        let mut outcomes = [Outcome::default(), Outcome::default()];
+        for ((side, said), outcome) in sides.iter().zip(&mut found.said).zip(&mut outcomes) {
+            let report = side.candidate.ask(trial.clone(), fixed).await;
+            said.stores |= report.calls.iter().any(|call| call.starts_with("store."));
+            said.took.push(report.took);
+            *outcome = Outcome::of(&report);
+        }
+        match recorded.missed.load(Ordering::Relaxed) {
+            true => found.unrecorded += 1,
+            false => found.compare(name, outcomes),
         }
     }
-    found
+    Ok(())
 }
 
-/// Whether a sender or a recipient would notice nothing.
-fn ends_alike(one: &Outcome, other: &Outcome) -> bool {
-    let same = one.ruling == other.ruling && one.reply == other.reply && one.role == other.role;
-    same && one.changes == other.changes && one.tags == other.tags
+impl Recorded {
+    /// What was recorded for the next message.
+    fn begin(&self, given: Given) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = given;
+        self.missed.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Side {
-    async fn ask(&mut self, trial: Trial, fixed: Trialled) -> Outcome {
-        let report = self.candidate.ask(trial, fixed).await;
-        self.stores |= report.calls.iter().any(|call| call.starts_with("store."));
-        self.took.push(report.took);
-        Outcome::of(&report)
+    /// Whether a gateway would ask it. A listener that is not known holds nobody back.
+    fn is_asked(&self, listener: Option<&str>, trial: &Trial) -> bool {
+        let Trial::Inspect(_, message) = trial else { return true };
+        let (reverse_path, recipients) = (Some(&message.envelope.reverse_path), &message.envelope.recipients[..]);
+        self.when.as_ref().is_none_or(|when| when.holds(&Occasion { listener, reverse_path, recipients, role: None }))
     }
-
-    fn count(&mut self, outcome: &Outcome) {
-        *self.rulings.entry(outcome.ruling.clone()).or_default() += 1;
-    }
-
-    fn at(&self, percent: usize) -> f64 {
-        let mut took = self.took.clone();
-        took.sort();
-        took.get((took.len().saturating_sub(1)) * percent / 100).map_or(0.0, |took| took.as_secs_f64() * 1e3)
-    }
-}
-
-/// Changes by what became what, with the reasons of the new ruling.
-fn grouped(changes: &[Change]) -> BTreeMap<(String, String), BTreeMap<String, u64>> {
-    changes.iter().fold(BTreeMap::new(), |mut groups, change| {
-        let group: &mut BTreeMap<String, u64> = groups.entry((change.old.ruling.clone(), change.new.ruling.clone())).or_default();
-        let same = change.old.ruling == change.new.ruling;
-        let why = if same { "other changes or tags" } else { change.new.reason.as_deref().unwrap_or("–") };
-        *group.entry(why.to_owned()).or_default() += 1;
-        groups
-    })
-}
-
-fn as_text(found: &Found, show: Option<&str>) -> String {
-    let [old, new] = &found.sides;
-    let mut text = format!("{} messages\n{:<16}{:>22}{:>22}\n", found.messages, "", old.title, new.title);
-    let words: std::collections::BTreeSet<&String> = old.rulings.keys().chain(new.rulings.keys()).collect();
-    for word in words {
-        let count = |side: &Side| side.rulings.get(word).copied().unwrap_or_default();
-        let (before, after) = (count(old), count(new));
-        let change = if before == after { String::new() } else { format!("{:>+8}", i128::from(after) - i128::from(before)) };
-        let _ = writeln!(text, "  {:<14}{before:>22}{after:>22}{change}", if word == "error" { "policy errors" } else { word });
-    }
-    let speed = |side: &Side| format!("{:.2} / {:.2} ms", side.at(50), side.at(99));
-    let _ = writeln!(text, "  {:<14}{:>22}{:>22}", "p50 / p99", speed(old), speed(new));
-    match found.changes.len() {
-        0 => text.push_str("no message would end differently\n"),
-        number => {
-            let _ = writeln!(text, "{number} would end differently:");
-        }
-    }
-    for ((before, after), reasons) in grouped(&found.changes) {
-        let sum: u64 = reasons.values().sum();
-        let reasons: Vec<String> = reasons.iter().map(|(why, number)| format!("{why} {number}")).collect();
-        let _ = writeln!(text, "  {before} → {after} {sum}   ({})   look: --show {before}:{after}", reasons.join(", "));
-    }
-    if found.unrecorded > 0 {
-        let _ = writeln!(text, "not replayable {}: a policy asked DNS for what was not recorded", found.unrecorded);
-    }
-    if old.stores || new.stores {
-        text.push_str("order-dependent: a policy keeps what it saw in its store, which began empty\n");
-    }
-    for change in &found.changes {
-        if show == Some(format!("{}:{}", change.old.ruling, change.new.ruling).as_str()) {
-            let detail = change.new.detail.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "{}   {}   {detail}", change.message, change.new.reason.as_deref().unwrap_or("–"));
-        }
-    }
-    text
-}
-
-/// One object, schema `secmx/policy-replay/v1`. Fields are only ever added.
-fn as_json(found: &Found) -> Result<String> {
-    let side = |side: &Side| json!({ "policy": side.title, "rulings": side.rulings, "p50_ms": side.at(50), "p99_ms": side.at(99) });
-    let [old, new] = &found.sides;
-    let change = |change: &Change| json!({ "message": change.message, "old": change.old, "new": change.new });
-    let value = json!({
-        "schema": "secmx/policy-replay/v1",
-        "messages": found.messages,
-        "same": found.changes.is_empty(),
-        "old": side(old),
-        "new": side(new),
-        "changes": found.changes.iter().map(change).collect::<Vec<_>>(),
-        "not_replayable": found.unrecorded,
-        "order_dependent": old.stores || new.stores,
-    });
-    Ok(serde_json::to_string_pretty(&value)? + "\n")
 }

@@ -1,10 +1,12 @@
-//! How the run of a policy's cases is told: for people, as JSON, as JUnit.
+//! How the run of a policy's cases is told: for people, and as JSON, JUnit, TAP and annotations of GitHub.
 
+use super::super::words;
 use anyhow::Result as Outcomes;
 use secmx_policy::cases::{Difference, Outcome};
 use secmx_policy::{Report, units};
 use serde_json::json;
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,6 @@ pub(super) struct Summary {
     pub(super) built: Option<Duration>,
     pub(super) octets: u64,
     pub(super) loads: Duration,
-    pub(super) time: Duration,
     pub(super) memory_bytes: usize,
 }
 
@@ -39,6 +40,21 @@ impl Ran {
     /// Whether all was as expected.
     pub(super) fn passed(&self) -> bool {
         matches!(&self.result, Result::Asked { differences, .. } if differences.is_empty())
+    }
+
+    /// Why it did not pass, one sentence for each reason.
+    fn why(&self) -> Vec<String> {
+        match &self.result {
+            Result::Broken(why) => vec![why.clone()],
+            Result::Asked { differences, .. } => {
+                differences.iter().map(|d| format!("{}: expected {}, got {}", d.what, d.expected, d.got)).collect()
+            }
+        }
+    }
+
+    /// The name that stands in the file of cases.
+    fn case(&self) -> &str {
+        self.name.split(" [").next().unwrap_or_default()
     }
 
     fn report(&self) -> Option<&Report> {
@@ -84,8 +100,7 @@ pub(super) fn text(summary: &Summary, ran: &[Ran], verbose: bool) -> String {
         }
         if !one.passed() {
             let run = one.message.as_ref().map(|file| format!("     look: secmx policy run tests/{file}")).unwrap_or_default();
-            let name = one.name.split(" [").next().unwrap_or_default();
-            let _ = writeln!(text, "        rerun      secmx policy test -k {name:?} --verbose{run}");
+            let _ = writeln!(text, "        rerun      secmx policy test -k {:?} --verbose{run}", one.case());
         }
     }
     let passed = ran.iter().filter(|one| one.passed()).count();
@@ -94,13 +109,12 @@ pub(super) fn text(summary: &Summary, ran: &[Ran], verbose: bool) -> String {
     let failed = ran.len() - passed;
     let _ = writeln!(
         text,
-        "{} cases: {passed} passed, {failed} failed        worst {} fuel; memory limit {}, worst {}",
-        ran.len(),
+        "{}: {passed} passed, {failed} failed        worst {} fuel; memory limit {}, worst {}",
+        words::counted(ran.len() as u64, "case"),
         fuel(worst_fuel),
         units::octets(summary.memory_bytes as u64),
         units::octets(worst_memory as u64),
     );
-    let _ = summary.time;
     text
 }
 
@@ -161,12 +175,7 @@ pub(super) fn junit(summary: &Summary, ran: &[Ran]) -> String {
     for one in ran {
         let time = one.report().map_or(0.0, |report| report.took.as_secs_f64());
         let _ = write!(xml, "  <testcase classname=\"{}\" name=\"{}\" time=\"{time:.6}\"", escaped(&summary.title), escaped(&one.name));
-        let why = match &one.result {
-            Result::Broken(why) => vec![why.clone()],
-            Result::Asked { differences, .. } => {
-                differences.iter().map(|d| format!("{}: expected {}, got {}", d.what, d.expected, d.got)).collect()
-            }
-        };
+        let why = one.why();
         if why.is_empty() {
             xml.push_str("/>\n");
         } else {
@@ -176,7 +185,43 @@ pub(super) fn junit(summary: &Summary, ran: &[Ran]) -> String {
     xml + "</testsuite>\n"
 }
 
+/// TAP version 14: one line a case, with the reasons below it.
+pub(super) fn tap(ran: &[Ran]) -> String {
+    let mut text = format!("TAP version 14\n1..{}\n", ran.len());
+    for (at, one) in ran.iter().enumerate() {
+        let word = if one.passed() { "ok" } else { "not ok" };
+        let name = on_one_line(&one.name).replace('\\', "\\\\").replace('#', "\\#");
+        let _ = writeln!(text, "{word} {} - {name}", at + 1);
+        if !one.passed() {
+            text.push_str("  ---\n  message: |-\n");
+            for why in one.why() {
+                let _ = writeln!(text, "    {}", on_one_line(&why));
+            }
+            text.push_str("  ...\n");
+        }
+    }
+    text
+}
+
+/// Workflow commands of GitHub Actions: an annotation for each case that did not pass, where it stands in `cases`, whose file is `path`.
+pub(super) fn github(path: &Path, cases: &str, ran: &[Ran]) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let path = path.strip_prefix(".").unwrap_or(path);
+    let mut text = String::new();
+    for one in ran.iter().filter(|one| !one.passed()) {
+        let is_here = |line: &str| line.trim_start().starts_with("name") && line.contains(one.case());
+        let line = cases.lines().position(is_here).map(|at| format!(",line={}", at + 1)).unwrap_or_default();
+        let (file, title) = (property(&path.display().to_string()), property(&one.name));
+        let _ = writeln!(text, "::error file={file}{line},title={title}::{}", data(&one.why().join("\n")));
+    }
+    text
+}
+
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn escaped(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    on_one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -4,7 +4,6 @@ use super::super::remote::Server;
 use super::super::{Exit, say};
 use super::project::Project;
 use super::{bench, mail, report, test};
-use crate::config::Config;
 use crate::dns::Dns;
 use crate::powers::Asked;
 use anyhow::{Context, Result, bail};
@@ -49,7 +48,7 @@ pub(in crate::cli) struct Options {
     /// A setting, as NAME=VALUE; the value is JSON, or else text
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
-    /// Ask real DNS
+    /// Ask real DNS, as [dns] of the configuration says (-c)
     #[arg(long, conflicts_with = "replay")]
     allow_net: bool,
     /// Write what DNS answered, one line for each message, to this file
@@ -125,7 +124,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let _context = executor.enter();
     let world = Arc::new(match options.allow_net {
-        true => World::Net(Box::new(Asked(Dns::new(&Config::load(None).map_err(|_| anyhow::anyhow!("no resolver"))?.0.dns)?))),
+        true => World::Net(Box::new(Asked(Dns::new(&super::configuration(options.server.config.as_deref())?.dns)?))),
         false => World::Recorded(Mutex::default()),
     });
     let resolver: Arc<dyn Resolver> = Arc::clone(&world) as _;
@@ -134,6 +133,9 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     // Loading asks `setup.check` with an executor of its own.
     let candidate = std::thread::scope(|scope| scope.spawn(|| Candidate::load(&runtime, &source)).join());
     let candidate = candidate.map_err(|_| anyhow::anyhow!("loading panicked"))??;
+    if !candidate.info().interfaces.contains(&"content") {
+        bail!("{} answers nothing about messages (`content`): `secmx policy test` asks it what tests/cases.toml says", source.name);
+    }
     let recorded = options.replay.as_deref().map(HostAnswers::read).transpose()?.unwrap_or_default();
     let (mut faults, mut record) = (false, String::new());
     for (at, Item { name, message, given }) in items.into_iter().enumerate() {
@@ -143,7 +145,7 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
         }
         let trial = given.trial(message).map_err(|why| anyhow::anyhow!(why)).with_context(|| name.clone())?;
         if let Some(times) = options.bench {
-            say(&bench::line(&name, &executor.block_on(bench::ask(&candidate, &trial, times))))?;
+            say(&executor.block_on(bench::ask(&candidate, &trial, times)).told(&name, options.json))?;
             continue;
         }
         let told = executor.block_on(candidate.ask(trial, Trialled::default()));
@@ -176,7 +178,7 @@ fn items(options: &Options) -> Result<Vec<Item>> {
             let (message, given) = mail::queued(&options.server.remote()?, id)?;
             vec![(id.to_owned(), message, given)]
         }
-        None => mail::messages(&options.message)?.into_iter().map(|(name, message)| (name, message, Given::default())).collect(),
+        None => mail::some_messages(&options.message)?.into_iter().map(|(name, message)| (name, message, Given::default())).collect(),
     };
     let item = |(name, message, given): (String, Bytes, Given)| {
         let own = given.envelope.unwrap_or_default();

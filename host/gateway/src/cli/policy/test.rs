@@ -4,6 +4,7 @@ use super::super::{Exit, say};
 use super::project::Project;
 use super::report::{self, Ran, Result as Told, Summary};
 use super::run::HostAnswers;
+use super::watch;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use secmx_policy::cases::{Case, Cases, Difference, Expect, Outcome};
@@ -19,7 +20,12 @@ pub(super) const HELP: &str = "\
 Runs tests/cases.toml against the policy. Nothing outside the case is asked: no network, no clock. A time limit is judged by the
 instructions that were run (1 ms is 1,000,000), so that slow machines do not fail. Ends with 0 when all passed, with 1 when not.
 
-Example: secmx policy test no-secrets -k IBAN --verbose";
+With --watch they run again after every change; a build that fails leaves the component as it was. A gateway that has it as a shadow takes
+each new one over by itself ([reload] watch).
+
+Examples
+  secmx policy test no-secrets -k IBAN --verbose
+  secmx policy test no-secrets --watch";
 
 /// What is to be run, and how it is told.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -36,19 +42,37 @@ pub(in crate::cli) struct Options {
     /// Host calls and log of every case, not only of those that fail
     #[arg(short, long)]
     verbose: bool,
+    /// Again whenever a file changes: those that `build.watch` names, else all in the folder
+    #[arg(short, long, conflicts_with_all = ["update", "junit", "component"])]
+    watch: bool,
     /// Write snapshots anew
     #[arg(long)]
     update: bool,
+    /// How it is told: as lines, with the findings as GitHub shows them beside the source, or as TAP 14
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     /// One JSON object instead of lines
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// JUnit XML, to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
 
-/// Runs the cases.
+/// How the cases are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Github,
+    Tap,
+}
+
+/// Runs the cases, after every change where that is wanted.
 pub(super) fn run(options: &Options) -> Result<Exit> {
+    if options.watch { watch::again(&options.folder, || once(options)) } else { once(options) }
+}
+
+fn once(options: &Options) -> Result<Exit> {
     let project = Project::open(&options.folder)?;
     let (component, built) = match &options.component {
         Some(path) => (fs::read(path).with_context(|| format!("cannot read {}", path.display()))?, None),
@@ -75,11 +99,16 @@ pub(super) fn run(options: &Options) -> Result<Exit> {
     }
     let limits = &bench.source.limits;
     let octets = bench.source.component.len() as u64;
-    let summary = Summary { title: project.manifest.title(), built, octets, loads, time: limits.time, memory_bytes: limits.memory_bytes };
+    let summary = Summary { title: project.manifest.title(), built, octets, loads, memory_bytes: limits.memory_bytes };
     if let Some(file) = &options.junit {
         fs::write(file, report::junit(&summary, &ran)).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    say(&if options.json { report::json(&summary, &ran)? } else { report::text(&summary, &ran, options.verbose) })?;
+    say(&match options.format {
+        _ if options.json => report::json(&summary, &ran)?,
+        Format::Text => report::text(&summary, &ran, options.verbose),
+        Format::Github => report::text(&summary, &ran, options.verbose) + &report::github(&path, &text, &ran),
+        Format::Tap => report::tap(&ran),
+    })?;
     Ok(if ran.iter().all(Ran::passed) { Exit::Yes } else { Exit::No })
 }
 
@@ -107,7 +136,7 @@ impl Bench<'_> {
     fn load(&self) -> Result<Duration> {
         let set = secmx_policy::PolicyInfo::of(
             &self.runtime,
-            &PolicySource { component: self.source.component.clone(), ..PolicySource::new("policy", Vec::new(), "{}") },
+            &PolicySource { component: self.source.component.clone(), ..PolicySource::new(self.source.name.clone(), Vec::new(), "{}") },
         );
         if let Err(error) = set {
             // Settings are those of the cases; what is missing without them says nothing.

@@ -1,11 +1,13 @@
 //! `secmx policy keygen`, `sign`, `verify`, `lock` and `rollback`: who vouches for a policy, and which one is in force.
 
+use super::super::Exit;
 use super::super::command::Origin;
-use super::super::{Exit, say};
-use super::project::Project;
-use crate::config::{Component, Config, Finding, Policy};
-use crate::signing::{Cellar, Change, Lock, PublicKey, Signature, SigningKey, Subject, Trouble, Trust};
+use super::project;
+use super::tell;
+use crate::config::{Component, Config, Policy};
+use crate::signing::{Cellar, Change, Lock, Pinned, PublicKey, Signature, SigningKey, Subject, Trouble, Trust};
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,54 +46,61 @@ Puts the component that was locked before back in its place, with its signature.
 
 Example: secmx policy rollback no-secrets -c /etc/secmx/secmx.toml";
 
-/// Makes a pair of keys.
-pub(super) fn keygen(name: &Path, sealing: bool) -> Result<Exit> {
+/// Makes a pair of keys. One object, schema `secmx/policy-keygen/v1`.
+pub(super) fn keygen(name: &Path, sealing: bool, json: bool) -> Result<Exit> {
     let file = |ending: &str| PathBuf::from(format!("{}.{ending}", name.display()));
-    if sealing {
-        let public = crate::replay::make_keys(&file("key"), &file("pub"))?;
-        return say(&format!("made {} (keep it secret) and {}   {public}\n", file("key").display(), file("pub").display()));
-    }
-    let key = SigningKey::generate()?;
-    let public = key.public()?;
-    key.write(&file("key"))?;
-    public.write(&file("pub"))?;
-    say(&format!("made {} (keep it secret) and {}   {public}\n", file("key").display(), file("pub").display()))
+    let (secret, open) = (file("key"), file("pub"));
+    let public = if sealing {
+        crate::replay::make_keys(&secret, &open)?
+    } else {
+        let key = SigningKey::generate()?;
+        let public = key.public()?;
+        key.write(&secret)?;
+        public.write(&open)?;
+        public.to_string()
+    };
+    let object = json!({ "schema": "secmx/policy-keygen/v1", "secret_file": secret, "public_file": open, "public": public });
+    tell(json, &object, &format!("made {} (keep it secret) and {}   {public}\n", secret.display(), open.display()))
 }
 
 /// A component, or that of a folder.
 fn component(path: &Path) -> Result<(PathBuf, Vec<u8>, Subject)> {
-    let path = if path.is_dir() { Project::open(path)?.component() } else { path.to_owned() };
+    let path = project::component(path)?;
     let octets = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let subject = Subject::of(&octets, &path)?;
     Ok((path, octets, subject))
 }
 
-/// Signs a component.
-pub(super) fn sign(path: &Path, key: &Path) -> Result<Exit> {
+/// Signs a component. One object, schema `secmx/policy-sign/v1`.
+pub(super) fn sign(path: &Path, key: &Path, json: bool) -> Result<Exit> {
     let (path, _, subject) = component(path)?;
     let signature = Signature::make(&subject, &SigningKey::read(key)?)?;
     let file = Signature::beside(&path);
     fs::write(&file, signature.to_text()).with_context(|| format!("cannot write {}", file.display()))?;
-    say(&format!("{} {}   signed with {}   {}\n", subject.name, subject.version, signature.key, file.display()))
+    let object = with_subject(json!({ "schema": "secmx/policy-sign/v1", "key": signature.key, "signature": file }), &subject);
+    tell(json, &object, &format!("{} {}   signed with {}   {}\n", subject.name, subject.version, signature.key, file.display()))
 }
 
-/// Checks the signature of a component.
-pub(super) fn verify(path: &Path, keys: &[PathBuf]) -> Result<Exit> {
+/// The object with name, version and digest of a component.
+fn with_subject(mut object: Value, subject: &Subject) -> Value {
+    let Subject { name, version, sha256 } = subject;
+    (object["name"], object["version"], object["sha256"]) = (json!(name), json!(version), json!(sha256));
+    object
+}
+
+/// Checks the signature of a component. One object, schema `secmx/policy-verify/v1`.
+pub(super) fn verify(path: &Path, keys: &[PathBuf], json: bool) -> Result<Exit> {
     let (path, _, subject) = component(path)?;
     let keys = keys.iter().map(|key| PublicKey::read(key)).collect::<Result<Vec<_>>>()?;
-    match Signature::read(&path).and_then(|signature| signature.check(&subject, &path, &keys).cloned()) {
-        Ok(key) => say(&format!("{} {}   signed with {key}   sha256 {}\n", subject.name, subject.version, subject.sha256)),
-        Err(trouble) => {
-            say(&format!("{trouble}\n"))?;
-            Ok(Exit::No)
-        }
-    }
-}
-
-fn configuration(from: &Origin) -> Result<Config> {
-    let loaded = Config::load(from.config.as_deref());
-    let words = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    loaded.map(|(config, _)| config).map_err(|findings| anyhow::anyhow!(words(findings)))
+    let signer = Signature::read(&path).and_then(|signature| signature.check(&subject, &path, &keys).cloned());
+    let (key, trouble) = (signer.as_ref().ok().map(ToString::to_string), signer.as_ref().err().map(ToString::to_string));
+    let object = json!({ "schema": "secmx/policy-verify/v1", "ok": signer.is_ok(), "key": key, "trouble": trouble });
+    let text = match &signer {
+        Ok(key) => format!("{} {}   signed with {key}   sha256 {}\n", subject.name, subject.version, subject.sha256),
+        Err(trouble) => format!("{trouble}\n"),
+    };
+    tell(json, &with_subject(object, &subject), &text)?;
+    Ok(if signer.is_ok() { Exit::Yes } else { Exit::No })
 }
 
 /// Policies that come from files, with their paths.
@@ -102,39 +111,44 @@ fn from_files(config: &Config) -> impl Iterator<Item = (&Policy, &Path)> {
     })
 }
 
-/// Takes the policies of a configuration into its lock.
-pub(super) fn lock(from: &Origin) -> Result<Exit> {
-    let config = configuration(from)?;
+/// Takes the policies of a configuration into its lock. One object, schema `secmx/policy-lock/v1`.
+pub(super) fn lock(from: &Origin, json: bool) -> Result<Exit> {
+    let config = super::configuration(from.config.as_deref())?;
     let path = &config.policies.lock;
     let trust = Trust::read(&config.policies.keys, path)?;
     let mut lock = Lock::read(path)?.unwrap_or_default();
-    let (cellar, mut text) = (Cellar::of(path), String::new());
+    let (cellar, mut text, mut changes) = (Cellar::of(path), String::new(), Vec::new());
     let named: Vec<&str> = from_files(&config).map(|(policy, _)| policy.name.as_str()).collect();
     for gone in lock.policies.extract_if(.., |locked| !named.contains(&locked.name.as_str())) {
         let _ = writeln!(text, "- {:<20} {}   no longer in the configuration", gone.name, gone.pinned.title());
+        changes.push(json!({ "name": gone.name, "change": "gone", "was": gone.pinned }));
     }
     for (policy, place) in from_files(&config) {
         let (_, octets, subject) = component(place)?;
         let signer = trust.signer(place, &subject)?.map(ToString::to_string);
         cellar.keep(place, &octets, &subject.sha256)?;
         let by = signer.as_ref().map_or("not signed".to_owned(), |key| format!("signed with {key}"));
-        let pinned = crate::signing::Pinned::new(subject, signer);
+        let pinned = Pinned::new(subject, signer);
         let title = pinned.title();
-        let (mark, how) = match lock.put(&policy.name, pinned, policy.grant.grant()) {
-            Change::New => ("+", "new".to_owned()),
-            Change::Same => ("=", "as it was".to_owned()),
-            Change::Grant => ("~", "what it is granted changed".to_owned()),
-            Change::From(old) => ("~", format!("was {}", old.title())),
+        let change = lock.put(&policy.name, pinned.clone(), policy.grant.grant());
+        let (mark, word, how) = match &change {
+            Change::New => ("+", "new", "new".to_owned()),
+            Change::Same => ("=", "same", "as it was".to_owned()),
+            Change::Grant => ("~", "grant", "what it is granted changed".to_owned()),
+            Change::From(old) => ("~", "component", format!("was {}", old.title())),
         };
+        let was = if let Change::From(old) = &change { Some(old) } else { None };
+        changes.push(json!({ "name": policy.name, "change": word, "is": pinned, "was": was }));
         let _ = writeln!(text, "{mark} {:<20} {title}   {by}   {how}", policy.name);
     }
     lock.write(path)?;
-    say(&format!("{text}wrote {}\n", path.display()))
+    let object = json!({ "schema": "secmx/policy-lock/v1", "lock": path, "policies": changes });
+    tell(json, &object, &format!("{text}wrote {}\n", path.display()))
 }
 
-/// Goes back to the version before.
-pub(super) fn rollback(name: &str, from: &Origin) -> Result<Exit> {
-    let config = configuration(from)?;
+/// Goes back to the version before. One object, schema `secmx/policy-rollback/v1`.
+pub(super) fn rollback(name: &str, from: &Origin, json: bool) -> Result<Exit> {
+    let config = super::configuration(from.config.as_deref())?;
     let Some((policy, place)) = from_files(&config).find(|(policy, _)| policy.name == name) else {
         bail!("no [[policy]] from a file is named {name:?}");
     };
@@ -145,5 +159,8 @@ pub(super) fn rollback(name: &str, from: &Origin) -> Result<Exit> {
     Cellar::of(path).bring_back(&before.sha256, place)?;
     lock.put(&policy.name, before.clone(), policy.grant.grant());
     lock.write(path)?;
-    say(&format!("{name}: {} is back in {}, in place of {}\nnext: secmx policy reload\n", before.title(), place.display(), now.title()))
+    let object = json!({ "schema": "secmx/policy-rollback/v1", "name": name, "component": place, "is": before, "was": now });
+    let text =
+        format!("{name}: {} is back in {}, in place of {}\nnext: secmx policy reload\n", before.title(), place.display(), now.title());
+    tell(json, &object, &text)
 }
