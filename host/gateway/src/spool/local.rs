@@ -40,8 +40,10 @@ const MIB: u64 = 1024 * 1024;
 const JOURNAL_OCTETS_MAX: u64 = 128 * MIB;
 /// Octets of blocks that were read and may be read again.
 const CACHE_OCTETS: u64 = 32 * MIB;
-/// Octets of records that are sorted in memory before they are written out, for each table.
-const MEMTABLE_OCTETS: u64 = 16 * MIB;
+/// Octets of bodies that are sorted in memory before they are written out.
+const BODIES_OCTETS: u64 = 16 * MIB;
+/// The same of all other records, for each table: they are small, and what they take must not look like a leak for an hour.
+const RECORDS_OCTETS: u64 = 4 * MIB;
 /// As many times that of bodies wait to be written out; while there are more the next commit waits, so that memory does not fill with what
 /// the disk is too slow for (S10).
 const SEALED_MAX: usize = 1;
@@ -117,8 +119,11 @@ fn sync_names(directory: &Path) -> io::Result<()> {
 }
 
 fn options(table: Table) -> KeyspaceCreateOptions {
-    let options = KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(MEMTABLE_OCTETS);
-    if table == Table::Chunks { options.with_kv_separation(Some(KvSeparationOptions::default())) } else { options }
+    let options = KeyspaceCreateOptions::default().manual_journal_persist(true);
+    match table {
+        Table::Chunks => options.max_memtable_size(BODIES_OCTETS).with_kv_separation(Some(KvSeparationOptions::default())),
+        _ => options.max_memtable_size(RECORDS_OCTETS),
+    }
 }
 
 impl Tables for LocalTables {
