@@ -19,6 +19,8 @@ const CONTENT: &str = r#"(component
     (export "message" (type $m (sub resource)))
     (export "[method]message.add-field" (func (param "self" (borrow $m)) (param "name" string) (param "value" string)))
     (export "[method]message.set-tag" (func (param "self" (borrow $m)) (param "key" string) (param "value" string)))
+    (export "[method]message.replace-part" (func (param "self" (borrow $m)) (param "index" u32) (param "content-type" string)
+      (param "body" (list u8)) (result (result (error string)))))
     (export "[method]message.octets" (func (param "self" (borrow $m)) (result u64)))))
   (alias export $types "ruling" (type $ruling))
   (alias export $sessions "session" (type $session))
@@ -29,17 +31,21 @@ const CONTENT: &str = r#"(component
   (core instance $memory (instantiate $memory))
   (core func $add-field (canon lower (func $messages "[method]message.add-field") (memory (core memory $memory "memory"))))
   (core func $set-tag (canon lower (func $messages "[method]message.set-tag") (memory (core memory $memory "memory"))))
+  (core func $replace-part (canon lower (func $messages "[method]message.replace-part")
+    (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (core func $octets (canon lower (func $messages "[method]message.octets")))
   (core module $code
     (import "env" "memory" (memory 1))
     (import "env" "octets" (func $octets (param i32) (result i64)))
     (import "env" "add-field" (func $add-field (param i32 i32 i32 i32 i32)))
     (import "env" "set-tag" (func $set-tag (param i32 i32 i32 i32 i32)))
+    (import "env" "replace-part" (func $replace-part (param i32 i32 i32 i32 i32 i32 i32)))
     (data (i32.const 64) "X-Policy") (data (i32.const 80) "one\0d\0atwo") (data (i32.const 96) "policy.word")
     {module}
     (func (export "inspect") (param $session i32) (param $message i32) (result i32) {inspect}))
   (core instance $code (instantiate $code (with "env" (instance
-    (export "memory" (memory $memory "memory")) (export "add-field" (func $add-field)) (export "set-tag" (func $set-tag)) (export "octets" (func $octets))))))
+    (export "memory" (memory $memory "memory")) (export "add-field" (func $add-field)) (export "set-tag" (func $set-tag))
+    (export "replace-part" (func $replace-part)) (export "octets" (func $octets))))))
   (func $inspect (param "session" (own $session)) (param "message" (own $message)) (result $ruling)
     (canon lift (core func $code "inspect") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $content (export "inspect" (func $inspect)))
@@ -128,6 +134,17 @@ pub(crate) const ACCEPT: &str = "(i32.store8 (i32.const 0) (i32.const 1)) (i32.s
 pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
     PolicySource::new(name, wat::parse_str(SENDER.replace("{route}", route)).expect("valid text"), "{}")
 }
+
+/// Beside an `inspect` that calls [`REPLACE_BODY`]: what it writes, as the text format has it, at most 900 octets.
+pub(crate) fn body(text: &str) -> String {
+    let text = text.replace('\r', "\\0d").replace('\n', "\\0a");
+    let octets = text.len() - 2 * text.matches('\\').count();
+    format!("(data (i32.const 200) \"text/plain\") (data (i32.const 1024) \"{text}\") (global $body i32 (i32.const {octets}))")
+}
+
+/// `replace-part(0, "text/plain", …)` with the body that stands beside; it traps when that is refused.
+pub(crate) const REPLACE_BODY: &str = "(call $replace-part (local.get $message) (i32.const 0) (i32.const 200) (i32.const 10) \
+    (i32.const 1024) (global.get $body) (i32.const 240)) (if (i32.load8_u (i32.const 240)) (then unreachable))";
 
 /// A content policy; `functions` stand beside its `inspect`.
 pub(crate) fn policy(name: &str, functions: &str, inspect: &str) -> PolicySource {
