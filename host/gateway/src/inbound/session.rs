@@ -38,9 +38,10 @@ use tokio_util::sync::CancellationToken;
 /// How long a client may take for its part of a TLS handshake.
 const PATIENCE_TO_SECURE: Duration = Duration::from_secs(30);
 
-/// Octets read at a time: of a message, and of commands. A session that waits holds one of them.
+/// Octets read at a time: of a message, and of commands. A session that waits holds one of them; what all commands in one of them are
+/// answered waits for a client that does not read.
 const BUFFER: usize = 16 * 1024;
-const SMALL_BUFFER: usize = 2 * 1024;
+const SMALL_BUFFER: usize = 1024;
 
 /// Octets that a client may have said before its greeting for us to see that it did.
 const EARLY_WORDS: usize = 64;
