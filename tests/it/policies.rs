@@ -7,7 +7,7 @@ pub(crate) mod guests;
 use crate::bad_peers::is_clean;
 use anyhow::{Result, ensure};
 use base64::Engine;
-use guests::{ADD_FIELD, PASS, QUARANTINE, REPLACE_BODY, body, policy};
+use guests::{ADD_FIELD, PASS, QUARANTINE, policy};
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
 use std::fs;
@@ -46,6 +46,17 @@ async fn an_edit_reaches_the_recipient_and_nothing_else_changes() -> Result<()> 
     assert!(text.ends_with("+0000\r\nX-Policy: one\r\nSubject: s\r\n\r\nbody\r\n"), "{text}");
     Ok(())
 }
+
+/// Beside an `inspect` that calls [`REPLACE_BODY`]: what it writes, as the text format has it, at most 900 octets.
+fn body(text: &str) -> String {
+    let text = text.replace('\r', "\\0d").replace('\n', "\\0a");
+    let octets = text.len() - 2 * text.matches('\\').count();
+    format!("(data (i32.const 200) \"text/plain\") (data (i32.const 1024) \"{text}\") (global $body i32 (i32.const {octets}))")
+}
+
+/// `replace-part(0, "text/plain", …)` with the body that stands beside; it traps when that is refused.
+const REPLACE_BODY: &str = "(call $replace-part (local.get $message) (i32.const 0) (i32.const 200) (i32.const 10) \
+    (i32.const 1024) (global.get $body) (i32.const 240)) (if (i32.load8_u (i32.const 240)) (then unreachable))";
 
 /// S2, case `wasm-edit-body-bare-lf`: whatever lines a policy writes into a part, our wire is lines with one end of data.
 #[tokio::test(flavor = "multi_thread")]

@@ -135,17 +135,6 @@ pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
     PolicySource::new(name, wat::parse_str(SENDER.replace("{route}", route)).expect("valid text"), "{}")
 }
 
-/// Beside an `inspect` that calls [`REPLACE_BODY`]: what it writes, as the text format has it, at most 900 octets.
-pub(crate) fn body(text: &str) -> String {
-    let text = text.replace('\r', "\\0d").replace('\n', "\\0a");
-    let octets = text.len() - 2 * text.matches('\\').count();
-    format!("(data (i32.const 200) \"text/plain\") (data (i32.const 1024) \"{text}\") (global $body i32 (i32.const {octets}))")
-}
-
-/// `replace-part(0, "text/plain", …)` with the body that stands beside; it traps when that is refused.
-pub(crate) const REPLACE_BODY: &str = "(call $replace-part (local.get $message) (i32.const 0) (i32.const 200) (i32.const 10) \
-    (i32.const 1024) (global.get $body) (i32.const 240)) (if (i32.load8_u (i32.const 240)) (then unreachable))";
-
 /// A content policy; `functions` stand beside its `inspect`.
 pub(crate) fn policy(name: &str, functions: &str, inspect: &str) -> PolicySource {
     let text = CONTENT.replace("{module}", functions).replace("{inspect}", inspect);
