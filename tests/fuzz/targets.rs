@@ -54,7 +54,15 @@ pub(crate) fn commands(input: &[u8], _: &mut Mutator) {
 #[derive(Debug, Default, PartialEq)]
 struct Heard {
     replies: Vec<String>,
-    taken: Vec<(String, Vec<u8>)>,
+    taken: Vec<Taken>,
+}
+
+/// A message that was taken: who from, who to, what.
+#[derive(Debug, PartialEq)]
+struct Taken {
+    from: String,
+    to: Vec<String>,
+    content: Vec<u8>,
 }
 
 /// A server whose policies pass everything, fed with these segments.
@@ -67,7 +75,7 @@ fn serve(segments: &[&[u8]]) -> Heard {
         strict_header: false,
         limits: server::Limits::default(),
     };
-    let client = Client { address: [192, 0, 2, 1].into(), relay: false };
+    let client = Client { address: [192, 0, 2, 1].into(), relay: false, normalize: false };
     let (mut heard, mut kept, mut effects) = (Heard::default(), Vec::new(), Vec::new());
     let mut session = ServerSession::open(Arc::new(config), client, Channel::plain(), &mut effects);
     let mut segments = segments.iter();
@@ -86,8 +94,9 @@ fn serve(segments: &[&[u8]]) -> Heard {
                 server::Effect::Store(octets) => kept.extend(octets),
                 server::Effect::Discard => kept.clear(),
                 server::Effect::Commit { envelope, .. } => {
-                    let to: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
-                    heard.taken.push((to.join(","), std::mem::take(&mut kept)));
+                    let from = envelope.reverse_path.map(|path| path.to_string()).unwrap_or_default();
+                    let to = envelope.recipients.iter().map(ToString::to_string).collect();
+                    heard.taken.push(Taken { from, to, content: std::mem::take(&mut kept) });
                     answer = Some(server::Input::Stored(Ok(QueueId::new(1, 1))));
                 }
                 server::Effect::Close => return heard,
@@ -110,10 +119,10 @@ pub(crate) fn server_session(input: &[u8], mutator: &mut Mutator) {
     let whole = serve(&[input]);
     let cut = serve(&mutator.segments(input));
     assert_eq!(whole, cut, "it matters where the octets were cut");
-    for (to, content) in &whole.taken {
+    for Taken { to, content, .. } in &whole.taken {
         assert!(is_lines(content), "{content:?}");
-        let ours = |to: &str| to.to_ascii_lowercase().ends_with("@example.test");
-        assert!(!to.is_empty() && to.split(',').all(ours), "taken for {to}");
+        let ours = |to: &String| to.to_ascii_lowercase().ends_with("@example.test");
+        assert!(!to.is_empty() && to.iter().all(ours), "taken for {to:?}");
     }
 }
 
@@ -125,8 +134,8 @@ pub(crate) fn cut_everywhere(name: &str, wire: &[u8]) -> usize {
     for at in 1..wire.len() {
         assert_eq!(whole, serve(&[&wire[..at], &wire[at..]]), "{name}, cut at {at}");
     }
-    for (_, content) in &whole.taken {
-        assert!(is_lines(content), "{name}");
+    for Taken { from, content, .. } in &whole.taken {
+        assert!(is_lines(content) && !from.starts_with("boss@"), "{name}: from {from}");
     }
     wire.len()
 }
@@ -272,7 +281,7 @@ pub(crate) fn chunks(input: &[u8], mutator: &mut Mutator) {
     decoder.finish(&mut decoded);
     match heard.taken.as_slice() {
         [] => {}
-        [(to, content)] => assert!(to == "a@example.test" && *content == decoded && decoder.flaw().is_none()),
+        [Taken { to, content, .. }] => assert!(*to == ["a@example.test"] && *content == decoded && decoder.flaw().is_none()),
         more => panic!("{} messages", more.len()),
     }
 }

@@ -83,7 +83,7 @@ async fn enqueue(rig: &Rig, content: Vec<u8>, to: Mailbox, role: SenderRole) -> 
 }
 
 /// What our client sent over one connection, content included: lines, and one end of data. What is behind STARTTLS in the clear is TLS.
-fn is_clean(seen: &Seen) -> bool {
+pub(crate) fn is_clean(seen: &Seen) -> bool {
     let starttls = b"STARTTLS\r\n";
     let end = seen.clear.windows(starttls.len()).position(|octets| octets == starttls).map_or(seen.clear.len(), |at| at + starttls.len());
     let wire = [&seen.clear[..end], &seen.secure].concat();

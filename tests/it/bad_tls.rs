@@ -13,7 +13,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends, and hears until `replies` final lines have come.
-async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), said: &str, replies: usize) -> Result<String> {
+pub(crate) async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), said: &str, replies: usize) -> Result<String> {
     stream.write_all(said.as_bytes()).await?;
     let mut heard = String::new();
     let mut buffer = [0; 4096];

@@ -1,5 +1,5 @@
-//! No case is forgotten: every one of the shared bad inputs is played here, or `tests/cases/elsewhere.json` says which test or which issue
-//! answers for it (S1).
+//! No case is forgotten: every one of the shared bad inputs is played here, or `tests/cases/elsewhere.json` says which test, which guest of a
+//! table that a test plays, or which issue answers for it (S1).
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -32,9 +32,10 @@ fn who_answers_for_a_case_is_there() -> Result<()> {
         ensure!(!played.contains(&id), "{id} is played, and elsewhere.json sends it away");
         match place.split_once("::") {
             None => ensure!(place.starts_with("issue ") || place.starts_with("never: "), "{id}: {place}"),
-            Some((file, test)) => {
+            Some((file, name)) => {
                 let source = fs::read_to_string(root().join(file)).with_context(|| format!("{id}: {file}"))?;
-                ensure!(source.contains(&format!("fn {test}(")), "{id}: {file} has no test {test}");
+                let there = if file.ends_with(".toml") { format!("name = '{name}'") } else { format!("fn {name}(") };
+                ensure!(source.contains(&there), "{id}: {file} has no {name}");
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Handshakes that are not what they should be, against our listeners (L1-5, L2-8, S4).
 
 use anyhow::{Context, Result};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets, HandshakeKind};
 use secmx_lab::client::{Believer, Client};
 use secmx_tests::Rig;
 use std::net::SocketAddr;
@@ -57,7 +58,7 @@ fn old_hello() -> Vec<u8> {
     record
 }
 
-/// Cases `starttls-tls10-only`, `starttls-complete-io-loop`, `tls-warning-alert-flood`, `starttls-inject-with-hello`: an alert or the end,
+/// Cases `starttls-tls10-only`, `starttls-complete-io-loop`, `starttls-inject-with-hello`: an alert or the end,
 /// nothing else, and the next client is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_5_what_is_no_handshake_ends_the_connection() -> Result<()> {
@@ -118,6 +119,71 @@ async fn no_session_is_carried_to_another_listener() -> Result<()> {
         stream.read_exact(&mut reply).await?;
         anyhow::ensure!(stream.get_ref().1.handshake_kind() != Some(HandshakeKind::Resumed), "{listener}");
     }
+    Ok(())
+}
+
+/// Writes records of TLS 1.2 (RFC 5246, 6.2.3.3; RFC 5288, 3), which a library does not send of itself.
+struct Sealer {
+    key: LessSafeKey,
+    iv: [u8; 12],
+    sequence: u64,
+}
+
+impl Sealer {
+    /// A session that was answered 220 to STARTTLS and is secured, and the keys of its client.
+    async fn secured(server: SocketAddr) -> Result<(TcpStream, Self)> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let wanted = [CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384];
+        provider.cipher_suites.retain(|suite| wanted.contains(&suite.suite()));
+        let config = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[&rustls::version::TLS12])?;
+        let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(Believer)).with_no_client_auth();
+        config.enable_secret_extraction = true;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(ServerName::try_from("gw.agency.test")?, at_handshake(server).await?).await?;
+        let (stream, connection) = stream.into_inner();
+        let (sequence, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = connection.dangerous_extract_secrets()?.tx else {
+            anyhow::bail!("another cipher was chosen");
+        };
+        let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| anyhow::anyhow!("no key"))?;
+        let iv = iv.as_ref().try_into()?;
+        Ok((stream, Self { key: LessSafeKey::new(key), iv, sequence }))
+    }
+
+    /// One record of that content type.
+    fn record(&mut self, kind: u8, plain: &[u8]) -> Result<Vec<u8>> {
+        let sequence = self.sequence.to_be_bytes();
+        self.sequence += 1;
+        let mut nonce = self.iv;
+        nonce.iter_mut().skip(4).zip(sequence).for_each(|(octet, number)| *octet ^= number);
+        let length = u16::try_from(plain.len())?.to_be_bytes();
+        let about = [&sequence[..], &[kind, 3, 3], &length].concat();
+        let mut sealed = plain.to_vec();
+        let done = self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(about), &mut sealed);
+        done.map_err(|_| anyhow::anyhow!("cannot be sealed"))?;
+        let length = u16::try_from(sealed.len() + 8)?.to_be_bytes();
+        Ok([&[kind, 3, 3], &length[..], &nonce[4..], &sealed].concat())
+    }
+}
+
+/// Content types of records, and a warning that asks for nothing (RFC 5246, 7.2.2: no_renegotiation).
+const ALERT: u8 = 21;
+const APPLICATION_DATA: u8 = 23;
+const WARNING: [u8; 2] = [1, 100];
+
+/// Case `tls-warning-alert-flood` (CVE-2016-8610): within a session of TLS 1.2 a warning is borne, and warnings without end are its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_without_end_are_bounded() -> Result<()> {
+    let rig = Rig::with("", "").await?;
+    let server = rig.listener("public")?;
+    let (mut stream, mut sealer) = Sealer::secured(server).await?;
+    stream.write_all(&[sealer.record(ALERT, &WARNING)?, sealer.record(APPLICATION_DATA, b"NOOP\r\n")?].concat()).await?;
+    let kind = tokio::time::timeout(PATIENCE, stream.read_u8()).await??;
+    anyhow::ensure!(kind == APPLICATION_DATA, "what is said behind one warning is answered, not with a record of type {kind}");
+    let flood = (0..100_000).map(|_| sealer.record(ALERT, &WARNING)).collect::<Result<Vec<_>>>()?.concat();
+    let _ = tokio::time::timeout(PATIENCE, stream.write_all(&flood)).await;
+    until_closed(&mut stream).await?;
+    let mut next = Client::connect(server).await?;
+    anyhow::ensure!(next.command("EHLO probe.test").await?.starts_with("250"));
     Ok(())
 }
 

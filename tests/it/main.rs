@@ -14,6 +14,7 @@ mod dkim;
 mod elsewhere;
 mod explaining;
 mod handshakes;
+mod holding;
 mod hostile;
 mod journal;
 mod lab;

@@ -1,11 +1,15 @@
 //! Who may send, who is there to be written to, and who somebody is: users, certificates, lists, proxies.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::{hmac, pbkdf2};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secmx_lab::ca::Flaw;
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A PROXY v2 header for a client at 203.0.113.9:4025.
@@ -57,6 +61,55 @@ async fn users_send_from_anywhere() -> Result<()> {
     stranger.command("EHLO x.test").await?;
     let (mut stranger, _) = stranger.start_tls().await?;
     assert!(!stranger.command("EHLO x.test").await?.contains("AUTH"), "other servers do not authenticate");
+    Ok(())
+}
+
+/// The client's side of SCRAM-SHA-256 (RFC 5802, 3; RFC 7677): its proof, and the signature that only a server with the secret can give.
+fn scram(password: &str, salt: &[u8], iterations: NonZeroU32, exchange: &str) -> (String, String) {
+    let mac = |key: &[u8], octets: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), octets).as_ref().to_vec();
+    let mut salted = [0; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), &mut salted);
+    let client_key = mac(&salted, b"Client Key");
+    let signature = mac(&Sha256::digest(&client_key), exchange.as_bytes());
+    let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect();
+    (STANDARD.encode(proof), STANDARD.encode(mac(&mac(&salted, b"Server Key"), exchange.as_bytes())))
+}
+
+/// What the server said in a 334, decoded.
+fn challenge(reply: &str) -> Result<String> {
+    let octets = STANDARD.decode(reply.strip_prefix("334 ").with_context(|| reply.to_owned())?.trim_end())?;
+    Ok(String::from_utf8(octets)?)
+}
+
+/// Both messages of the client, over a real session. Gives the last reply, and checks what the server proves before it.
+async fn log_in_with_scram(client: &mut Client, password: &str) -> Result<String> {
+    let bare = "n=ana,r=rOprNGfwEbeRWgbNEkqO";
+    let first = challenge(&client.command(&format!("AUTH SCRAM-SHA-256 {}", STANDARD.encode(format!("n,,{bare}")))).await?)?;
+    let attribute = |name: &str| first.split(',').find_map(|part| part.strip_prefix(name)).with_context(|| first.clone());
+    let (nonce, salt) = (attribute("r=")?, STANDARD.decode(attribute("s=")?)?);
+    ensure!(nonce.starts_with("rOprNGfwEbeRWgbNEkqO") && nonce.len() > 20, "the server adds a nonce of its own: {nonce}");
+    let without_proof = format!("c=biws,r={nonce}");
+    let (proof, signature) = scram(password, &salt, attribute("i=")?.parse()?, &format!("{bare},{first},{without_proof}"));
+    let reply = client.command(&STANDARD.encode(format!("{without_proof},p={proof}"))).await?;
+    if !reply.starts_with("334") {
+        return Ok(reply);
+    }
+    ensure!(challenge(&reply)? == format!("v={signature}"), "the server knows the secret too");
+    client.command("").await
+}
+
+/// A whole SCRAM-SHA-256 exchange: the password does not travel, both sides prove that they know it, and who is known may send.
+#[tokio::test(flavor = "multi_thread")]
+async fn scram_proves_both_sides() -> Result<()> {
+    let rig = rig(&secmx::users::line("ana", "pencil")?, "").await?;
+    let mut client = secure(&rig).await?;
+    let reply = log_in_with_scram(&mut client, "pen").await?;
+    ensure!(reply.starts_with("535 5.7.8"), "{reply}");
+    let reply = log_in_with_scram(&mut client, "pencil").await?;
+    ensure!(reply.starts_with("235 2.7.0"), "{reply}");
+    ensure!(rig.event("session.authenticated", |_| true).await?["mechanism"] == "SCRAM-SHA-256");
+    client.command("MAIL FROM:<ana@agency.test>").await?;
+    ensure!(client.command("RCPT TO:<x@remote.test>").await?.starts_with("250"));
     Ok(())
 }
 

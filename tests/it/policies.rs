@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "the guests of the policy host's own tests; some are for those alone")]
 pub(crate) mod guests;
 
-use anyhow::Result;
+use crate::bad_peers::is_clean;
+use anyhow::{Result, ensure};
+use base64::Engine;
 use guests::{ADD_FIELD, PASS, QUARANTINE, policy};
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
@@ -15,9 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A gateway with one content policy whose `inspect` is this code.
 async fn rig(inspect: &str) -> Result<Rig> {
+    rig_with("", inspect).await
+}
+
+/// The same, with functions and data beside its `inspect`.
+async fn rig_with(beside: &str, inspect: &str) -> Result<Rig> {
     let mut rig = Rig::world().await?;
     let file = rig.state().join("policy.wasm");
-    fs::write(&file, &policy("unnamed", "", inspect).component)?;
+    fs::write(&file, &policy("unnamed", beside, inspect).component)?;
     let entry = format!("[[policy]]\nname = \"under-test\"\nuse = \"{}\"\n", file.display());
     rig.start("", &entry).await?;
     Ok(rig)
@@ -37,6 +44,35 @@ async fn an_edit_reaches_the_recipient_and_nothing_else_changes() -> Result<()> 
     let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
     let text = String::from_utf8_lossy(&taken[0].content).into_owned();
     assert!(text.ends_with("+0000\r\nX-Policy: one\r\nSubject: s\r\n\r\nbody\r\n"), "{text}");
+    Ok(())
+}
+
+/// Beside an `inspect` that calls [`REPLACE_BODY`]: what it writes, as the text format has it, at most 900 octets.
+fn body(text: &str) -> String {
+    let text = text.replace('\r', "\\0d").replace('\n', "\\0a");
+    let octets = text.len() - 2 * text.matches('\\').count();
+    format!("(data (i32.const 200) \"text/plain\") (data (i32.const 1024) \"{text}\") (global $body i32 (i32.const {octets}))")
+}
+
+/// `replace-part(0, "text/plain", …)` with the body that stands beside; it traps when that is refused.
+const REPLACE_BODY: &str = "(call $replace-part (local.get $message) (i32.const 0) (i32.const 200) (i32.const 10) \
+    (i32.const 1024) (global.get $body) (i32.const 240)) (if (i32.load8_u (i32.const 240)) (then unreachable))";
+
+/// S2, case `wasm-edit-body-bare-lf`: whatever lines a policy writes into a part, our wire is lines with one end of data.
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_lines_that_a_policy_writes_end_nothing() -> Result<()> {
+    let smuggled = "MAIL FROM:<boss@probe.test>";
+    for end in ["\n.\n", "\r\n.\r\n", "\r.\r", "\n.\r\n", "\r\n.\n"] {
+        let rig = rig_with(&body(&format!("one{end}{smuggled}\r\n")), &format!("{REPLACE_BODY} {PASS}")).await?;
+        let reply = send(&rig).await?;
+        ensure!(reply.starts_with("250"), "{end:?}: {reply}");
+        let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
+        let text = String::from_utf8_lossy(&taken[0].content).into_owned();
+        let plain = format!("\r\n\r\none{end}{smuggled}\r\n");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&plain[4..]);
+        ensure!(text.ends_with(&plain) || text.contains(&encoded), "{end:?}: it is what the policy wrote: {text}");
+        ensure!(rig.inside.connections().iter().all(is_clean), "{end:?}: our wire is clean");
+    }
     Ok(())
 }
 

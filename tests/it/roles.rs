@@ -264,7 +264,7 @@ fn first_code(role: ReceiverRole, channel: Channel, line: &str) -> u16 {
         limits: server::Limits::default(),
     };
     let mut effects = Vec::new();
-    let client = Client { address: [192, 0, 2, 1].into(), relay: false };
+    let client = Client { address: [192, 0, 2, 1].into(), relay: false, normalize: false };
     let mut session = ServerSession::open(Arc::new(config), client, channel, &mut effects);
     session = session.handle(Input::Greeted(Terms { role, ..Terms::default() }, Ruling::Pass), &mut effects);
     session = session.handle(Input::Octets(b"EHLO probe.test\r\n"), &mut effects);

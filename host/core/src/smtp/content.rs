@@ -1,7 +1,8 @@
 //! The octets of a message on the wire, both ways (RFC 5321, 4.1.1.4 and 4.5.2): one codec for what comes in and what goes out.
 //!
-//! Coming in, only CRLF "." CRLF ends data and only CRLF ends a line: a bare CR or LF is noticed, never repaired, since two servers that
-//! repair differently see two different messages. Going out, everything becomes lines that end in CRLF, whatever it was.
+//! Coming in, only CRLF "." CRLF ends data and only CRLF ends a line: a bare CR or LF is noticed, not repaired, since two servers that
+//! repair differently see two different messages. It is made a line end for named clients only, and even then it ends no data. Going out,
+//! everything becomes lines that end in CRLF, whatever it was.
 
 use std::fmt;
 
@@ -40,6 +41,8 @@ enum Place {
     Within,
     /// Behind a CR within a line.
     Cr,
+    /// Behind a CR or LF that stood alone.
+    Bare,
 }
 
 /// Reads content until its end.
@@ -51,6 +54,7 @@ pub struct Decoder {
     octets: u64,
     line_octets_max: usize,
     octets_max: u64,
+    normalizes: bool,
 }
 
 /// What became of octets that were fed to a [`Decoder`].
@@ -65,7 +69,14 @@ pub struct Decoded {
 impl Decoder {
     /// A decoder at the beginning of content, with the most octets that a line and the whole may have.
     pub fn new(line_octets_max: usize, octets_max: u64) -> Self {
-        Self { place: Place::Start, flaw: None, line_octets: 0, octets: 0, line_octets_max, octets_max }
+        Self { place: Place::Start, flaw: None, line_octets: 0, octets: 0, line_octets_max, octets_max, normalizes: false }
+    }
+
+    /// The same, but a bare CR or LF is made a line end and is no flaw. A dot behind one is content as it stands: where others may see a
+    /// line, nothing tells whether it was stuffed, and it is no end of data for anyone.
+    #[must_use]
+    pub fn normalizing(self, normalizes: bool) -> Self {
+        Self { normalizes, ..self }
     }
 
     /// Reads octets up to the end of data, and puts what they mean into `out`. Once there is a flaw nothing more is put there: memory stays
@@ -86,16 +97,16 @@ impl Decoder {
     pub fn chunk(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         let mut rest = octets;
         while let Some((octet, behind)) = rest.split_first() {
+            if self.place == Place::Cr && *octet != b'\n' {
+                self.bare_line_end(out);
+            }
             match (self.place, octet) {
                 (Place::Cr, b'\n') => self.end_line(out),
-                (behind, octet) => {
-                    if behind == Place::Cr || *octet == b'\n' {
-                        self.spoil(Flaw::BareLineEnd);
-                    }
-                    self.place = if *octet == b'\r' { Place::Cr } else { Place::Within };
-                    if !matches!(octet, b'\r' | b'\n') {
-                        self.take(*octet, out);
-                    }
+                (_, b'\n') => self.bare_line_end(out),
+                (_, b'\r') => self.place = Place::Cr,
+                (_, octet) => {
+                    self.place = Place::Within;
+                    self.take(*octet, out);
                 }
             }
             rest = self.run(behind, out);
@@ -121,8 +132,8 @@ impl Decoder {
     /// Ends content that came in chunks. A line that is open is ended: content is lines, whatever way it came.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match self.place {
-            Place::Start => {}
-            Place::Cr | Place::DotCr => self.spoil(Flaw::BareLineEnd),
+            Place::Start | Place::Bare => {}
+            Place::Cr | Place::DotCr => self.bare_line_end(out),
             Place::Dot | Place::Within => self.end_line(out),
         }
     }
@@ -140,22 +151,23 @@ impl Decoder {
             (Place::DotCr, b'\n') => return true,
             // The dot was the whole line but for a bare CR: content after all, and flawed.
             (Place::DotCr, _) => {
-                self.spoil(Flaw::BareLineEnd);
-                self.place = Place::Cr;
+                self.take(b'.', out);
+                self.bare_line_end(out);
                 return self.step(octet, out);
             }
             (Place::Cr, b'\n') => self.end_line(out),
             (Place::Cr, _) => {
-                self.spoil(Flaw::BareLineEnd);
-                self.place = Place::Within;
+                self.bare_line_end(out);
                 return self.step(octet, out);
             }
             (_, b'\r') => self.place = Place::Cr,
             // RFC 5321, 4.5.2: "If the first character is a period and there are other characters on the line, the first character is
             // deleted."
-            (_, b'\n') => {
-                self.spoil(Flaw::BareLineEnd);
-                self.place = Place::Within;
+            (place, b'\n') => {
+                if place == Place::Dot {
+                    self.take(b'.', out);
+                }
+                self.bare_line_end(out);
             }
             (_, octet) => {
                 self.place = Place::Within;
@@ -171,6 +183,16 @@ impl Decoder {
         self.take(b'\n', out);
         self.line_octets = 0;
         self.place = Place::Start;
+    }
+
+    /// A CR or LF that stood alone.
+    fn bare_line_end(&mut self, out: &mut Vec<u8>) {
+        if self.normalizes {
+            self.end_line(out);
+        } else {
+            self.spoil(Flaw::BareLineEnd);
+        }
+        self.place = Place::Bare;
     }
 
     fn take(&mut self, octet: u8, out: &mut Vec<u8>) {
@@ -327,6 +349,40 @@ mod tests {
         assert_eq!(decode(b".\r\n", 0), (Vec::new(), None, Some(3)));
         assert_eq!(decode(b"\n.\r\nx\r\n.\r\n", 0).1, Some(Flaw::BareLineEnd));
         assert_eq!(decode(b"..a\r\n.\r\n", 1).0, b".a\r\n");
+    }
+
+    /// Design page 6, decision 1: for a named client a bare CR or LF is a line end, and still no end of data, however it is cut.
+    #[test]
+    fn s2_what_is_normalized_ends_no_data() {
+        for (wire, content) in [
+            ("a\nb\r\n.\r\n", "a\r\nb\r\n"),
+            ("a\rb\r\r\n.\r\n", "a\r\nb\r\n\r\n"),
+            ("\n\n\r\n.\r\n", "\r\n\r\n\r\n"),
+            ("a\n.\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\n.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\r\n.\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\r\n.\rb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\r.\r\nb\r\n.\r\n", "a\r\n.\r\nb\r\n"),
+            ("a\n..b\r\n..c\r\n.\r\n", "a\r\n..b\r\n.c\r\n"),
+        ] {
+            for cut in 0..=wire.len() {
+                let (first, second) = wire.as_bytes().split_at(cut);
+                let (mut decoder, mut decoded) = (Decoder::new(1000, 10_000).normalizing(true), Vec::new());
+                assert!(!decoder.decode(first, &mut decoded).ended || second.is_empty(), "{wire:?} cut at {cut} ended early");
+                let ended = second.is_empty() || decoder.decode(second, &mut decoded).ended;
+                assert_eq!((ended, decoder.flaw(), decoded.escape_ascii().to_string()), (true, None, content.escape_default().to_string()));
+            }
+        }
+        for (chunk, content) in [("a\n", "a\r\n"), ("a\r", "a\r\n"), ("a\n.\nb", "a\r\n.\r\nb\r\n"), ("\ra\r\r\n", "\r\na\r\n\r\n")] {
+            for cut in 0..=chunk.len() {
+                let (mut decoder, mut decoded) = (Decoder::new(1000, 10_000).normalizing(true), Vec::new());
+                let (first, second) = chunk.as_bytes().split_at(cut);
+                decoder.chunk(first, &mut decoded);
+                decoder.chunk(second, &mut decoded);
+                decoder.finish(&mut decoded);
+                assert_eq!((decoder.flaw(), decoded.as_slice()), (None, content.as_bytes()), "{chunk:?} cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -199,6 +199,16 @@ impl ServerSession {
         Self { session, state: State::Greeting }
     }
 
+    /// Whether a message, or a chunk that was refused, is under way: it may not take as long as the client likes.
+    #[must_use]
+    pub fn is_in_content(&self) -> bool {
+        match &self.state {
+            State::Content(..) | State::Chunk(_) => true,
+            State::Open(transaction) => transaction.content.is_some(),
+            _ => false,
+        }
+    }
+
     /// Takes one input and says what to do about it. An input that does not belong to the state is passed over.
     #[must_use]
     pub fn handle(self, input: Input<'_>, effects: &mut Vec<Effect>) -> Self {
@@ -341,7 +351,8 @@ impl Session {
 
     fn end(&mut self, effects: &mut Vec<Effect>) -> State {
         self.lines = LineReader::default();
-        effects.extend([Effect::Discard, Effect::Close]);
+        Self::reset(effects);
+        effects.push(Effect::Close);
         State::Closed
     }
 }

@@ -133,7 +133,7 @@ impl Pair {
             strict_header: false,
             limits: server::Limits::default(),
         };
-        let peer = Client { address: [192, 0, 2, 1].into(), relay: false };
+        let peer = Client { address: [192, 0, 2, 1].into(), relay: false, normalize: false };
         let mut effects = Vec::new();
         self.server = Some(ServerSession::open(Arc::new(config), peer, channel, &mut effects));
         self.obey_server(effects);

@@ -35,6 +35,9 @@ pub struct Listener {
     /// `strict_header`: whether a header beyond ASCII is refused unless the client asked for SMTPUTF8 (RFC 6531). Default `false`: many
     /// programs that send one have never heard of it.
     pub strict_header: bool,
+    /// `normalize_from`: networks of clients in whose messages a bare CR or LF is made a line end, as it is most likely meant. Only
+    /// CRLF "." CRLF ends such a message all the same. Default none: a message with one is refused with 550 5.5.2.
+    pub normalize_from: Vec<Network>,
     /// `limits`.
     pub limits: Limits,
 }
@@ -98,11 +101,11 @@ impl Setting for ListenerRole {
 pub struct Limits {
     /// `message`: size of one message. Default `"50MiB"`; octets here.
     pub message_octets: u64,
-    /// `recipients`: recipients of one message, at least 100 (RFC 5321, 4.5.3.1.8). Default 500.
+    /// `recipients`: recipients of one message, at least 100 (RFC 5321, 4.5.3.1.8). Default 1000.
     pub recipients: usize,
     /// `connections`: connections at the same time. Default 2000.
     pub connections: usize,
-    /// `per_ip`: connections at the same time from one address. Default 20.
+    /// `per_ip`: connections at the same time from one address. Default 50.
     pub per_ip: usize,
     /// `greet_delay`: how long the greeting is held back; a client that speaks before it is refused (RFC 5321, 4.3.1), as programs that send
     /// junk do. Default 0: it is not held back.
@@ -113,8 +116,12 @@ pub struct Limits {
     pub stress_idle: Duration,
     /// `pause`: how long a client may be silent within a message. Default `"3m"`.
     pub pause: Duration,
-    /// `pace`: octets a second that a message must come in with, on average, after its first minute; 0 for any. Default 500.
+    /// `pace`: octets a second that a message must come in with, on average, from where it is awaited; 0 for any. Default 500.
     pub pace_octets: u64,
+    /// `grace`: how long a message may come in at any pace. Default `"1m"`.
+    pub grace: Duration,
+    /// `unread`: how long a client may leave a reply unread. Default `"1m"`.
+    pub unread: Duration,
     /// `command`: octets of a command line, at least 512 (RFC 5321, 4.5.3.1.4). Default 2048.
     pub command_octets: usize,
     /// `line`: octets of a line of text, at least 1000 (RFC 5321, 4.5.3.1.6). Default 10000.
@@ -141,6 +148,11 @@ impl Listener {
         self.allow.iter().any(|network| network.contains(client))
     }
 
+    /// Whether a bare CR or LF in a message of a client at that address is made a line end.
+    pub fn normalizes(&self, client: IpAddr) -> bool {
+        self.normalize_from.iter().any(|network| network.contains(client))
+    }
+
     /// Whether a client at that address is one of our own systems: it may send elsewhere, or its way is our own network.
     pub fn is_for_ours(&self, client: IpAddr) -> bool {
         self.role == ListenerRole::Submit || self.trusted || self.allows(client)
@@ -156,6 +168,7 @@ impl Listener {
             tls: Start::default(),
             proxy_from: Vec::new(),
             strict_header: false,
+            normalize_from: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -185,6 +198,7 @@ impl Listener {
         let trusted = section.or("trusted", false);
         let (tls, proxy_from) = (section.or("tls", Start::default()), section.or("proxy_from", Vec::new()));
         let strict_header = section.or("strict_header", false);
+        let normalize_from = section.or("normalize_from", Vec::new());
         let limits = section.table("limits", Limits::read);
         for wide in allow.iter().flatten().filter(|network| network.is_too_wide()) {
             let message = format!(
@@ -199,7 +213,7 @@ impl Listener {
         let role = role?;
         let default = if role == ListenerRole::Submit { Network::LOOPBACK.to_vec() } else { Vec::new() };
         let allow = allow.unwrap_or(default);
-        let listener = Self { listen: listen?, role, allow, trusted, tls, proxy_from, strict_header, limits };
+        let listener = Self { listen: listen?, role, allow, trusted, tls, proxy_from, strict_header, normalize_from, limits };
         Some((listener, span))
     }
 }
@@ -208,14 +222,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_octets: 50 << 20,
-            recipients: 500,
+            recipients: 1000,
             connections: 2000,
-            per_ip: 20,
+            per_ip: 50,
             greet_delay: Duration::ZERO,
             idle: Duration::from_secs(300),
             stress_idle: Duration::from_secs(10),
             pause: Duration::from_secs(180),
             pace_octets: 500,
+            grace: Duration::from_secs(60),
+            unread: Duration::from_secs(60),
             command_octets: 2048,
             line_octets: 10_000,
             header_octets: 100 << 10,
@@ -242,6 +258,8 @@ impl Limits {
             stress_idle: section.or("stress_idle", default.stress_idle),
             pause: section.or("pause", default.pause),
             pace_octets: section.or("pace", OrZero(Size(default.pace_octets))).0.0,
+            grace: section.or("grace", default.grace),
+            unread: section.or("unread", default.unread),
             command_octets: section.or("command", default.command_octets),
             line_octets: section.or("line", default.line_octets),
             header_octets: section.or("header", Size(default.header_octets)).0,

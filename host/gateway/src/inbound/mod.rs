@@ -8,6 +8,7 @@ mod content;
 mod decide;
 mod door;
 mod intake;
+mod pace;
 mod proxy;
 mod release;
 mod sasl;

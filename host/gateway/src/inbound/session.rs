@@ -8,6 +8,7 @@ use super::content::Content;
 use super::decide::Pending;
 use super::door::Place;
 use super::intake::Transaction;
+use super::pace::Incoming;
 use super::sasl::{Exchange, Progress};
 use crate::authentication::Found;
 use crate::config::{Listener, ListenerRole, Start, Unsure};
@@ -34,21 +35,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may take to read a reply.
-const PATIENCE_TO_WRITE: Duration = Duration::from_secs(60);
-
 /// How long a client may take for its part of a TLS handshake.
 const PATIENCE_TO_SECURE: Duration = Duration::from_secs(30);
 
-/// Octets read at a time: of a message, and of commands. A session that waits holds one of them.
+/// Octets read at a time: of a message, and of commands. A session that waits holds one of them; what all commands in one of them are
+/// answered waits for a client that does not read.
 const BUFFER: usize = 16 * 1024;
-const SMALL_BUFFER: usize = 2 * 1024;
+const SMALL_BUFFER: usize = 1024;
 
 /// Octets that a client may have said before its greeting for us to see that it did.
 const EARLY_WORDS: usize = 64;
-
-/// How long a message may come in at any pace.
-const GRACE: Duration = Duration::from_secs(60);
 
 /// A session and everything it needs.
 pub(super) struct Session {
@@ -64,8 +60,8 @@ pub(super) struct Session {
     parameters: Vec<Parameter>,
     recipient_parameters: Vec<Vec<Parameter>>,
     pub(super) content: Content,
-    /// Since when a message has been coming in, and how many octets since.
-    coming_in: Option<(Instant, u64)>,
+    /// A message, or a chunk that was refused, while it comes in.
+    coming_in: Option<Incoming>,
     exchange: Option<(&'static str, Exchange)>,
     /// What the session is told before anything more is read.
     upcoming: Option<Input<'static>>,
@@ -139,7 +135,8 @@ impl Session {
     /// Talks to the client until one of the two ends it, or `stop` does.
     pub(super) async fn run(mut self, stream: TcpStream, stop: CancellationToken) {
         self.stream = Some(Box::new(stream));
-        let client = Client { address: self.facts.client_address, relay: self.listener.allows(self.facts.client_address) };
+        let address = self.facts.client_address;
+        let client = Client { address, relay: self.listener.allows(address), normalize: self.listener.normalizes(address) };
         let mut first = Vec::new();
         let mechanisms = self.generation.users.as_ref().map(|users| users.mechanisms()).unwrap_or_default();
         let config = Arc::new(self.generation.config.smtp(&self.listener, &mechanisms));
@@ -164,6 +161,7 @@ impl Session {
                 Some(News::Other(input)) => session.handle(input, &mut more),
                 None => session,
             };
+            self.expect(session.is_in_content());
             effects.extend(more);
         };
         let _ = self.flush().await;
@@ -196,7 +194,6 @@ impl Session {
                 None
             }
             Effect::Store(octets) => {
-                self.coming_in.get_or_insert((Instant::now(), 0));
                 self.content.take(octets).await;
                 None
             }
@@ -220,6 +217,23 @@ impl Session {
             }
             Effect::Close => None,
         }
+    }
+
+    /// Time runs from where content is awaited, not from where some of it is kept: what is refused comes in as well.
+    fn expect(&mut self, content: bool) {
+        if content {
+            self.coming_in.get_or_insert_with(|| Incoming::new(Instant::now()));
+        } else {
+            self.coming_in = None;
+        }
+    }
+
+    /// Whether the client takes too long over what it sends, now that so many octets of it have come in.
+    fn is_too_slow(&mut self, octets: usize) -> bool {
+        self.coming_in.as_mut().is_some_and(|incoming| {
+            incoming.add(octets);
+            incoming.is_too_slow(Instant::now(), &self.listener.limits)
+        })
     }
 
     /// What the client says while the greeting is held back.
@@ -248,7 +262,7 @@ impl Session {
             read = timeout_at(self.deadline, stream.read(&mut buffer)) => Some(match read {
                 Err(_) => News::Other(Input::TimedOut),
                 Ok(Ok(0) | Err(_)) => News::Other(Input::Closed),
-                Ok(Ok(length)) if is_too_slow(&mut self.coming_in, length, self.listener.limits.pace_octets) => News::Other(Input::TimedOut),
+                Ok(Ok(length)) if self.is_too_slow(length) => News::Other(Input::TimedOut),
                 Ok(Ok(length)) => {
                     buffer.truncate(length);
                     News::Octets(buffer)
@@ -273,7 +287,7 @@ impl Session {
                     stream.write_all(&octets).await?;
                     stream.flush().await
                 };
-                matches!(timeout(PATIENCE_TO_WRITE, write).await, Ok(Ok(())))
+                matches!(timeout(self.listener.limits.unread, write).await, Ok(Ok(())))
             }
             None => false,
         }
@@ -520,7 +534,6 @@ impl Session {
     /// What one transaction leaves behind must not reach the next.
     fn reset(&mut self) {
         self.content = Content::new(self.desk.intake.clone());
-        self.coming_in = None;
         self.effects = ContentEffects::default();
         self.results.clear();
         self.facts.authentication_results.clear();
@@ -555,15 +568,6 @@ fn unsure() -> Ruling {
 fn nobody() -> Ruling {
     let reply = Reply::new(550, Some(EnhancedStatus::new(5, 1, 1)), "No such recipient here");
     Ruling::Reject { reply, reason: Reason { code: "recipient.unknown".into(), text: "there is no such recipient".into() } }
-}
-
-/// Counts octets of a message that is coming in, and tells whether they come so slowly that the client only holds a place.
-fn is_too_slow(coming_in: &mut Option<(Instant, u64)>, octets: usize, pace: u64) -> bool {
-    coming_in.as_mut().is_some_and(|(since, sum)| {
-        *sum = sum.saturating_add(octets as u64);
-        let time = since.elapsed();
-        time > GRACE && *sum < pace.saturating_mul(time.as_secs())
-    })
 }
 
 /// Names a session in the log: the time, and a number that tells sessions of one millisecond apart.

@@ -40,7 +40,7 @@ impl Session {
         effects.push(Effect::Wait(self.config.limits.data));
         match state {
             State::Open(mut transaction) if !transaction.envelope.recipients.is_empty() => {
-                let content = transaction.content.take().unwrap_or_else(|| Content::new(&self.config.limits));
+                let content = transaction.content.take().unwrap_or_else(|| Content::new(&self.config.limits, self.client));
                 State::Chunk(Chunk { octets, left: octets, last, fate: Fate::Taken(Box::new((transaction, content))) })
             }
             State::Open(transaction) => {

@@ -28,6 +28,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Its network may send mail anywhere.
     pub relay: bool,
+    /// Its bare CR and LF in content are line ends, not a reason to refuse it.
+    pub normalize: bool,
 }
 
 /// Bounds on one session. What RFC 5321, 4.5.3.1 asks for at least is in brackets.

@@ -1,6 +1,6 @@
 //! The content of one message: decoded, watched, judged, written down (RFC 5321, 4.1.1.4).
 
-use super::config::Limits;
+use super::config::{Client, Limits};
 use super::transaction::{Mark, Transaction};
 use super::{Disposition, Effect, Refusal, Session, State, replies};
 use crate::mail::BodyKind;
@@ -23,8 +23,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let decoder = Decoder::new(limits.line_octets_max, limits.message_octets_max);
+    pub(super) fn new(limits: &Limits, client: Client) -> Self {
+        let decoder = Decoder::new(limits.line_octets_max, limits.message_octets_max).normalizing(client.normalize);
         Self { decoder, header: HeaderWatch::default(), beyond_ascii: false }
     }
 

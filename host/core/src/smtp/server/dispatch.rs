@@ -118,8 +118,8 @@ impl Session {
             Channel { tls: None, .. } => {
                 // Whatever was sent behind STARTTLS in the clear is dropped unread (L2-8).
                 self.lines.take();
+                Self::reset(effects);
                 effects.extend([
-                    Effect::Discard,
                     Effect::Reply(replies::start_tls()),
                     Effect::Wait(self.config.limits.command),
                     Effect::Secure(self.terms.client_certificate),
@@ -202,7 +202,7 @@ impl Session {
             }
             State::Open(transaction) if !transaction.envelope.recipients.is_empty() => {
                 effects.extend([Effect::Reply(replies::start_mail()), Effect::Wait(self.config.limits.data)]);
-                let content = super::Content::new(&self.config.limits);
+                let content = super::Content::new(&self.config.limits, self.client);
                 State::Content(transaction, content)
             }
             State::Open(transaction) => {

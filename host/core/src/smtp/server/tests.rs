@@ -53,7 +53,7 @@ impl Host {
 
     fn with(config: ServerConfig, role: ReceiverRole, relay: bool, channel: Channel) -> Self {
         let mut effects = Vec::new();
-        let client = Client { address: [192, 0, 2, 9].into(), relay };
+        let client = Client { address: [192, 0, 2, 9].into(), relay, normalize: false };
         let session = ServerSession::open(Arc::new(config), client, channel, &mut effects);
         let terms = Terms { role, ..Terms::default() };
         let session = session.handle(Input::Greeted(terms, Ruling::Pass), &mut effects);
@@ -193,6 +193,29 @@ fn l1_1_l1_5_starttls_is_offered_once() {
     host.send(b"STARTTLS\r\n");
     assert_eq!(host.codes(), "250 220 250 503");
     assert!(!host.replies[2].lines.iter().any(|line| line == "STARTTLS"));
+}
+
+/// What is asked of the pace of content holds from where it is awaited, whether it is kept or not, to the end of the transaction.
+#[test]
+fn content_is_under_way_from_where_it_is_awaited() {
+    let open = TO_DATA.replace("DATA\r\n", "");
+    for (wire, under_way) in [
+        (open.clone(), false),
+        (TO_DATA.to_owned(), true),
+        (format!("{TO_DATA}\n"), true),
+        (format!("{TO_DATA}x\r\n.\r\n"), false),
+        (format!("{TO_DATA}\n\r\n.\r\n"), false),
+        (format!("{open}BDAT 9\r\n"), true),
+        (format!("{open}BDAT 2\r\n\r\n"), true),
+        (format!("{open}BDAT 2\r\n\r\nRSET\r\n"), false),
+        (format!("{open}BDAT 2 LAST\r\n\r\n"), false),
+        (format!("{HELLO}BDAT 9\r\n"), true),
+        (format!("{HELLO}BDAT 2\r\n\r\n"), false),
+    ] {
+        let mut host = Host::plain();
+        host.send(wire.as_bytes());
+        assert_eq!(host.session.expect("it is there").is_in_content(), under_way, "{wire:?}");
+    }
 }
 
 /// L2-8, S4: what was sent in the clear behind STARTTLS is never obeyed, and nothing said before counts.
@@ -462,7 +485,7 @@ fn shutdown_waits_for_the_message_under_way() {
 #[test]
 fn an_early_talker_is_sent_away() {
     let mut effects = Vec::new();
-    let client = Client { address: [192, 0, 2, 9].into(), relay: false };
+    let client = Client { address: [192, 0, 2, 9].into(), relay: false, normalize: false };
     let session = ServerSession::open(Arc::new(config()), client, Channel::plain(), &mut effects);
     let _closed = session.handle(Input::Octets(b"EHLO probe.test\r\n"), &mut effects);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply(reply) if reply.code == 554)));
