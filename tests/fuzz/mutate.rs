@@ -1,9 +1,8 @@
 //! Mutants: an entry of the corpus with a few random changes, the same for the same seed.
 
+use crate::corpus::CORPUS;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde::Deserialize;
-use std::sync::LazyLock;
 
 /// Pieces that parsers stumble over.
 const PIECES: &[&[u8]] = &[
@@ -44,51 +43,6 @@ const PIECES: &[&[u8]] = &[
     b"-1",
 ];
 
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    setup: String,
-    send: Vec<String>,
-}
-
-static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| serde_json::from_str(include_str!("../cases/smtp.json")).expect("valid"));
-
-fn octets(text: &str) -> Vec<u8> {
-    text.chars().filter_map(|character| u8::try_from(u32::from(character)).ok()).collect()
-}
-
-/// Name and whole wire of the cases about where messages, chunks, commands and the clear end, without those that are long.
-pub(crate) fn borders() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-    let about = |case: &&Case| ["smuggle-", "eod-", "bdat-", "pipe-", "starttls-"].iter().any(|kind| case.id.starts_with(kind));
-    let short = |case: &&Case| !case.setup.starts_with("tls") && !case.send.iter().any(|step| step.contains("{{") || step == "<TLS>");
-    CASES.iter().filter(about).filter(short).map(|case| {
-        let prelude = ["EHLO probe.test\r\n", "MAIL FROM:<a@probe.test>\r\n", "RCPT TO:<user@example.test>\r\n", "DATA\r\n"];
-        let length = match case.setup.as_str() {
-            "ehlo" => 1,
-            "mail+rcpt" => 3,
-            "data" | "data+headers" => 4,
-            _ => 0,
-        };
-        (case.id.as_str(), octets(&format!("{}{}", prelude[..length].concat(), case.send.concat())))
-    })
-}
-
-static CORPUS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let cases = &*CASES;
-    let wire = cases.iter().map(|case| octets(&format!("EHLO a.test\r\n{}", case.send.concat())));
-    let replies = [
-        "220 mx.test\r\n250-mx.test\r\n250-PIPELINING\r\n250-STARTTLS\r\n250 SIZE 1000\r\n",
-        "250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n",
-    ];
-    let settings =
-        [include_str!("../../host/docs/configuration.md"), "domains = [\"a.test\"]\ndeliver_to = { \"*\" = \"lmtp://[::1]\" }\n"];
-    let published = [
-        "version: STSv1\r\nmode: enforce\r\nmx: mx1.a.test\r\nmx: *.b.test\r\nmax_age: 604800\r\n",
-        "v=STSv1; id=20261124T01;\nv=spf1 -all\nmx1.a.test mx2.b.test . secmail.c.test\n",
-    ];
-    wire.chain(replies.iter().chain(&settings).chain(&published).map(|text| octets(text))).collect()
-});
-
 /// Draws, and the mutants they make.
 pub(crate) struct Mutator(StdRng);
 
@@ -107,6 +61,13 @@ impl Mutator {
         let entry = &CORPUS[self.below(CORPUS.len())];
         let from = self.below(entry.len().max(1)) * usize::from(entry.len() > 4096);
         let mut input: Vec<u8> = entry.iter().skip(from).take(2048).copied().collect();
+        self.mutate(&mut input);
+        input.truncate(4096);
+        input
+    }
+
+    /// Up to five random changes.
+    pub(crate) fn mutate(&mut self, input: &mut Vec<u8>) {
         for _ in 0..self.below(6) {
             let at = self.below(input.len() + 1);
             match self.below(5) {
@@ -123,8 +84,6 @@ impl Mutator {
                 }
             }
         }
-        input.truncate(4096);
-        input
     }
 
     /// Cuts octets into segments: one, octet by octet, or anything between.

@@ -1,11 +1,7 @@
 //! What must hold whatever comes in. None may panic; beyond that each says what it checks.
 
 use crate::mutate::Mutator;
-use bytes::Bytes;
-use jiff::Timestamp;
 use secmx::config::Config;
-use secmx::spool::tables::{Survives, Table, Tables, Write};
-use secmx::spool::{MemorySpool, MemoryTables, Spool};
 use secmx_core::channel::Level;
 use secmx_core::channel::{Channel, Requirement, Tls, TlsUse, TlsVersion};
 use secmx_core::mail::dsn::OriginalRecipient;
@@ -20,7 +16,7 @@ use secmx_core::smtp::client::{self, ClientConfig, ClientSession, Outgoing, Prot
 use secmx_core::smtp::command::Command;
 use secmx_core::smtp::content::{Decoder, Encoder};
 use secmx_core::smtp::reply::ReplyReader;
-use secmx_core::smtp::server::{self, Client, ServerConfig, ServerSession};
+use secmx_core::smtp::server::{self, Client, Limits, ServerConfig, ServerSession};
 use std::sync::Arc;
 
 fn domain(name: &str) -> Domain {
@@ -55,6 +51,8 @@ pub(crate) fn commands(input: &[u8], _: &mut Mutator) {
 struct Heard {
     replies: Vec<String>,
     taken: Vec<Taken>,
+    /// How many replies and messages there were when the channel became secure.
+    secured: Option<(usize, usize)>,
 }
 
 /// A message that was taken: who from, who to, what.
@@ -65,20 +63,33 @@ struct Taken {
     content: Vec<u8>,
 }
 
-/// A server whose policies pass everything, fed with these segments.
-fn serve(segments: &[&[u8]]) -> Heard {
+impl Heard {
+    /// What was said and taken over TLS.
+    fn behind_starttls(&self) -> Option<(&[String], &[Taken])> {
+        self.secured.map(|(replies, taken)| (&self.replies[replies..], &self.taken[taken..]))
+    }
+}
+
+/// A channel over TLS.
+fn secure() -> Channel {
+    let tls = Tls { version: TlsVersion::V13, cipher: String::new(), group: String::new(), server_name: None, peer: None, doubt: None };
+    Channel::secured(Level::Host, tls)
+}
+
+/// A server whose policies pass everything, fed with these segments: `clear`, and over TLS `secure`, without which a handshake fails.
+fn serve(limits: Limits, clear: &[&[u8]], over_tls: Option<&[&[u8]]>) -> Heard {
     let config = ServerConfig {
         hostname: domain("mx.test"),
         own_domains: vec![domain("example.test")],
         postmaster: mailbox("postmaster@example.test"),
         mechanisms: Vec::new(),
         strict_header: false,
-        limits: server::Limits::default(),
+        limits,
     };
     let client = Client { address: [192, 0, 2, 1].into(), relay: false, normalize: false };
     let (mut heard, mut kept, mut effects) = (Heard::default(), Vec::new(), Vec::new());
     let mut session = ServerSession::open(Arc::new(config), client, Channel::plain(), &mut effects);
-    let mut segments = segments.iter();
+    let mut segments = clear.iter();
     loop {
         let mut answer = None;
         for effect in std::mem::take(&mut effects) {
@@ -89,7 +100,14 @@ fn serve(segments: &[&[u8]]) -> Heard {
                     answer = Some(server::Input::Greeted(terms, Ruling::Pass));
                 }
                 server::Effect::Ask(_) => answer = Some(server::Input::Ruled(Ruling::Pass)),
-                server::Effect::Secure(_) => answer = Some(server::Input::SecureFailed),
+                server::Effect::Secure(_) => match over_tls {
+                    None => answer = Some(server::Input::SecureFailed),
+                    Some(said) => {
+                        heard.secured = Some((heard.replies.len(), heard.taken.len()));
+                        segments = said.iter();
+                        answer = Some(server::Input::Secured(secure()));
+                    }
+                },
                 server::Effect::Authenticate(_) => answer = Some(server::Input::Closed),
                 server::Effect::Store(octets) => kept.extend(octets),
                 server::Effect::Discard => kept.clear(),
@@ -114,35 +132,61 @@ fn serve(segments: &[&[u8]]) -> Heard {
     }
 }
 
+/// What is said in the clear, and the rest: behind STARTTLS, or anywhere.
+fn split<'a>(input: &'a [u8], mutator: &mut Mutator) -> (&'a [u8], &'a [u8]) {
+    let starttls = b"STARTTLS\r\n";
+    let behind = input.windows(starttls.len()).position(|octets| octets == starttls).map(|at| at + starttls.len());
+    let anywhere = mutator.below(input.len() + 1);
+    input.split_at(behind.filter(|_| mutator.below(2) == 0).unwrap_or(anywhere))
+}
+
 /// S2, S3, S4: however the octets are cut, the same is said and taken; what is taken is lines, for our own domain.
 pub(crate) fn server_session(input: &[u8], mutator: &mut Mutator) {
-    let whole = serve(&[input]);
-    let cut = serve(&mutator.segments(input));
-    assert_eq!(whole, cut, "it matters where the octets were cut");
-    for Taken { to, content, .. } in &whole.taken {
+    let (clear, over_tls) = split(input, mutator);
+    let whole = [serve(Limits::default(), &[input], None), serve(Limits::default(), &[clear], Some(&[over_tls]))];
+    let in_clear = serve(Limits::default(), &mutator.segments(input), None);
+    let behind = serve(Limits::default(), &mutator.segments(clear), Some(&mutator.segments(over_tls)));
+    assert_eq!(whole, [in_clear, behind], "it matters where the octets were cut");
+    for Taken { to, content, .. } in whole.iter().flat_map(|heard| &heard.taken) {
         assert!(is_lines(content), "{content:?}");
         let ours = |to: &String| to.to_ascii_lowercase().ends_with("@example.test");
         assert!(!to.is_empty() && to.iter().all(ours), "taken for {to:?}");
+    }
+    starttls(clear, over_tls);
+}
+
+/// S4: over TLS all is as though nothing had been said in the clear, whatever it was, and whatever was sent along with STARTTLS. The
+/// limits that count over the whole session are left out.
+fn starttls(clear: &[u8], over_tls: &[u8]) {
+    let limits = || Limits { errors_max: u32::MAX, idle_commands_max: u32::MAX, messages_max: u32::MAX, ..Limits::default() };
+    let injected = b"\r\n.\r\nSTARTTLS\r\nEHLO evil.test\r\nMAIL FROM:<evil@probe.test>\r\n";
+    let heard = serve(limits(), &[clear, injected], Some(&[over_tls]));
+    let nothing = serve(limits(), &[b"STARTTLS\r\n"], Some(&[over_tls]));
+    if let Some(behind) = heard.behind_starttls() {
+        assert_eq!(Some(behind), nothing.behind_starttls(), "what was said in the clear counts");
     }
 }
 
 /// Gives how often it was cut.
 pub(crate) fn cut_everywhere(name: &str, wire: &[u8]) -> usize {
-    let whole = serve(&[wire]);
-    let octets: Vec<&[u8]> = wire.chunks(1).collect();
-    assert_eq!(whole, serve(&octets), "{name}, octet by octet");
-    for at in 1..wire.len() {
-        assert_eq!(whole, serve(&[&wire[..at], &wire[at..]]), "{name}, cut at {at}");
-    }
-    for Taken { from, content, .. } in &whole.taken {
-        assert!(is_lines(content) && !from.starts_with("boss@"), "{name}: from {from}");
+    let hello = [&b"EHLO b.test\r\nNOOP\r\n"[..]];
+    for over_tls in [None, Some(&hello[..])] {
+        let heard = |clear: &[&[u8]]| serve(Limits::default(), clear, over_tls);
+        let whole = heard(&[wire]);
+        let octets: Vec<&[u8]> = wire.chunks(1).collect();
+        assert_eq!(whole, heard(&octets), "{name}, octet by octet");
+        for at in 1..wire.len() {
+            assert_eq!(whole, heard(&[&wire[..at], &wire[at..]]), "{name}, cut at {at}");
+        }
+        for Taken { from, content, .. } in &whole.taken {
+            assert!(is_lines(content) && !from.starts_with("boss@"), "{name}: from {from}");
+        }
     }
     wire.len()
 }
 
 /// L2-4: whatever a peer says, nothing but EHLO, STARTTLS and QUIT leaves before TLS; and the content that leaves is ended once.
 pub(crate) fn client_session(input: &[u8], mutator: &mut Mutator) {
-    let tls = Tls { version: TlsVersion::V13, cipher: String::new(), group: String::new(), server_name: None, peer: None, doubt: None };
     let use_of_tls = [TlsUse::Required, TlsUse::Without][mutator.below(2)];
     let config = ClientConfig {
         hello: domain("us.test"),
@@ -164,7 +208,7 @@ pub(crate) fn client_session(input: &[u8], mutator: &mut Mutator) {
                 client::Effect::Send(octets) if !secured => clear.extend(octets),
                 client::Effect::Secure => {
                     secured = true;
-                    answer = Some(client::Input::Secured(Channel::secured(Level::Host, tls.clone())));
+                    answer = Some(client::Input::Secured(secure()));
                 }
                 client::Effect::Ready { channel, .. } if !transmitted => {
                     transmitted = true;
@@ -234,7 +278,7 @@ pub(crate) fn content(input: &[u8], mutator: &mut Mutator) {
     let wire = encode(&[input]);
     assert_eq!(wire, encode(&mutator.segments(input)));
     assert!(is_lines(&wire));
-    let (mut decoder, mut decoded) = (Decoder::new(10_000, 100_000), Vec::new());
+    let (mut decoder, mut decoded) = (Decoder::new(1 << 20, 1 << 20), Vec::new());
     let ended = decoder.decode(&wire, &mut decoded);
     assert!(ended.ended && ended.used == wire.len() && decoder.flaw().is_none());
     assert!(is_lines(&decoded) && encode(&[&decoded]) == wire);
@@ -275,7 +319,7 @@ pub(crate) fn chunks(input: &[u8], mutator: &mut Mutator) {
         wire.extend_from_slice(&[format!("BDAT {}\r\n", segment.len()).as_bytes(), segment].concat());
     }
     wire.extend_from_slice(b"BDAT 0 LAST\r\n");
-    let heard = serve(&mutator.segments(&wire));
+    let heard = serve(Limits::default(), &mutator.segments(&wire), None);
     let (mut decoder, mut decoded) = (Decoder::new(10_000, 1 << 20), Vec::new());
     decoder.chunk(input, &mut decoded);
     decoder.finish(&mut decoded);
@@ -301,26 +345,6 @@ pub(crate) fn edits(input: &[u8], mutator: &mut Mutator) {
         assert!(!name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':'), "{name:?}");
         assert!(!value.contains(['\r', '\n', '\0']), "{value:?}");
     }
-}
-
-/// Durability rule 2: a record that is not what was written is set aside, never delivered, and never takes the spool down.
-pub(crate) fn spool_records(input: &[u8], mutator: &mut Mutator) {
-    let tables = MemoryTables::default();
-    let key = |number: usize| [vec![0, 0, 1, 2, 3, 4, 5, u8::try_from(number % 4).unwrap_or(0)], vec![0; 4]].concat();
-    let writes = mutator.segments(input).into_iter().take(20).enumerate().map(|(number, segment)| {
-        let table = Table::ALL[mutator.below(Table::ALL.len())];
-        let key = if table == Table::Messages { key(number)[..8].to_vec() } else { key(number) };
-        Write { table, key, value: Some(segment.to_vec()) }
-    });
-    tables.commit(writes.collect(), Survives::Process).expect("memory takes all");
-    let opened = MemorySpool::open(&tables).expect("what cannot be read is set aside");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async {
-        let claimed = opened.spool.claim(Timestamp::MAX, 100, std::time::Duration::ZERO, &|_| 100).await.expect("it goes on");
-        assert!(claimed.is_empty(), "{claimed:?}");
-        let body: Result<Bytes, _> = opened.spool.body(QueueId::from_bits(0), 0, 10).await;
-        assert!(body.is_err());
-    });
 }
 
 /// What a domain says of its mail in DNS and in its policy file. A policy means the same when its own lines are read again; TLSA records

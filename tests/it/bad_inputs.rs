@@ -9,6 +9,7 @@
 use anyhow::{Context, Result};
 use secmx_lab::client::secure;
 use secmx_tests::Rig;
+use secmx_tests::cases::{expand, octets, prelude};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,25 +39,6 @@ struct Case {
     role: Option<String>,
 }
 
-/// A text with its repeats written out.
-pub(crate) fn expand(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, behind)) = rest.split_once("{{") {
-        let (inner, after) = behind.split_once("}}").expect("closed");
-        let (what, count) = inner.rsplit_once('*').expect("X*N");
-        out.push_str(before);
-        out.push_str(&what.repeat(count.parse().expect("a number")));
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The octets of one write.
-pub(crate) fn octets(text: &str) -> Vec<u8> {
-    expand(text).chars().map(|character| u8::try_from(u32::from(character)).expect("an octet")).collect()
-}
-
 /// The first whole reply in `buffer`, taken out of it, as its code.
 fn take_reply(buffer: &mut Vec<u8>) -> Option<String> {
     let text = String::from_utf8_lossy(buffer).into_owned();
@@ -81,16 +63,6 @@ async fn reply(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, pati
             Ok(Ok(read)) if read > 0 => {}
             _ => return None,
         }
-    }
-}
-
-fn prelude(setup: &str) -> &'static [&'static str] {
-    let all = &["EHLO probe.test\r\n", "MAIL FROM:<a@probe.test>\r\n", "RCPT TO:<user@example.test>\r\n", "DATA\r\n"];
-    match setup {
-        "ehlo" | "tls+ehlo" => &all[..1],
-        "mail+rcpt" => &all[..3],
-        "data" | "data+headers" => all,
-        _ => &[],
     }
 }
 
@@ -123,14 +95,14 @@ async fn play(server: SocketAddr, case: &Case) -> Result<(Vec<String>, bool)> {
             stream = Box::new(secure(stream, "mx.test", None).await?);
             continue;
         }
-        stream.write_all(&octets(step)).await?;
+        stream.write_all(&octets(&expand(step))).await?;
         // Content gets no reply until its end.
         let patience = if case.setup.starts_with("data") || step.ends_with('\r') { Duration::from_millis(20) } else { PATIENCE };
         reply(&mut stream, &mut buffer, patience).await;
     }
     // A server that closed early has said what it had to say.
     let (mut read, mut write) = tokio::io::split(stream);
-    let sending = octets(last);
+    let sending = octets(&expand(last));
     let ends_itself = case.expect.split('|').all(|alternative| alternative.ends_with("+close"));
     let writer = tokio::spawn(async move {
         let _ = write.write_all(&sending).await;
@@ -250,5 +222,5 @@ fn the_judge_can_say_no() {
     let smuggled = replies(&["550", "250", "250", "250", "354", "250"]);
     assert!(fits("5xx", &smuggled) && obeyed_content(&case("data", "5xx"), &smuggled), "the first reply is not all");
     assert!(!obeyed_content(&case("data", "5xx"), &smuggled[..4]) && !obeyed_content(&case("data", "seq:550,..."), &smuggled));
-    assert_eq!(octets("a{{bc*2}}\u{ff}"), b"abcbc\xff");
+    assert_eq!(octets(&expand("a{{bc*2}}\u{ff}")), b"abcbc\xff");
 }

@@ -5,7 +5,6 @@
 //! is X repeated. `best_effort`, `secure_only`: what becomes of the message under each role: `delivered` under TLS, in `clear`, `deferred`,
 //! `returned`, or `clean`: it arrives, and our wire was lines with one end of data.
 
-use crate::bad_inputs::{expand, octets};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,6 +15,7 @@ use secmx_core::role::SenderRole;
 use secmx_lab::ca::Flaw;
 use secmx_lab::peer::{Behaviour, Peer, Seen, StartTls};
 use secmx_tests::Rig;
+use secmx_tests::cases::{expand, octets};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn judge(rig: &Rig, case: &Case, number: u8, role: SenderRole, expected: &
     rig.dns.mx(&domain, &[(10, &host)]);
     let to = format!("bo@{domain}");
     let queue = match case.at.as_str() {
-        "queue" => enqueue(rig, octets(&case.send), Mailbox::parse(to.as_bytes(), false).context("valid")?, role).await?,
+        "queue" => enqueue(rig, octets(&expand(&case.send)), Mailbox::parse(to.as_bytes(), false).context("valid")?, role).await?,
         _ => rig.submit("ana@agency.test", &[&to]).await?,
     };
     let outcome = rig.outcome(&queue).await?;

@@ -6,6 +6,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use secmx_lab::client::Client;
 use secmx_tests::Rig;
+use secmx_tests::cases::{expand, octets};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -129,7 +130,7 @@ async fn hostile_structure_gets_the_answer_it_deserves() -> Result<()> {
             client.command(command).await?;
         }
         // A message that is refused before its end gets its answer all the same.
-        let octets = super::bad_inputs::octets(send);
+        let octets = octets(&expand(send));
         let (sent, reply) = (client.send(&octets).await, client.reply().await?);
         sent?;
         let allowed: &[&str] = match id {

@@ -23,15 +23,24 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 impl Dovecot {
-    /// Starts one that takes LMTP at `address`, for any user, and waits until it answers.
-    pub(crate) fn start(address: SocketAddr) -> Result<Self> {
+    /// Starts one that takes LMTP at `address`, for any user, and waits until it answers. With certificate chain and key, PEM, it offers
+    /// STARTTLS.
+    pub(crate) fn start(address: SocketAddr, identity: Option<(String, String)>) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("secmx-dovecot").tempdir()?;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
         let at = |name: &str| directory.path().join(name).display().to_string();
         fs::create_dir(at("mail"))?;
         fs::set_permissions(at("mail"), fs::Permissions::from_mode(0o777))?;
+        let tls = match identity {
+            None => "ssl = no\n".to_owned(),
+            Some((chain, key)) => {
+                fs::write(at("chain.pem"), chain)?;
+                fs::write(at("key.pem"), key)?;
+                format!("ssl = yes\nssl_cert = <{}\nssl_key = <{}\n", at("chain.pem"), at("key.pem"))
+            }
+        };
         let text = format!(
-            "base_dir = {}\nstate_dir = {}\nlog_path = {}\nprotocols = lmtp\nssl = no\nfirst_valid_uid = 1\n\
+            "base_dir = {}\nstate_dir = {}\nlog_path = {}\nprotocols = lmtp\n{tls}first_valid_uid = 1\n\
              default_internal_user = dovecot\ndefault_login_user = dovenull\nmail_location = maildir:{}/%u\n\
              passdb {{\n driver = static\n args = nopassword=y\n}}\n\
              userdb {{\n driver = static\n args = uid=nobody gid=nogroup home={}/%u allow_all_users=yes\n}}\n\

@@ -88,11 +88,11 @@ fn swaks(server: SocketAddr, from: &str, to: &str, subject: &str, more: &[&str])
 }
 
 /// Sends a file with swaks, as it is.
-fn swaks_file(server: SocketAddr, file: &Path, secure: bool) -> Result<()> {
+fn swaks_file(server: SocketAddr, file: &Path, options: &clients::Options) -> Result<()> {
     let mut command = Command::new("swaks");
     command.args(["--server", &server.ip().to_string(), "--port", &server.port().to_string(), "--timeout", "60"]);
-    command.args(["--from", "ana@agency.test", "--to", "bo@agency.test", "--helo", "client.test", "--suppress-data"]);
-    command.args(if secure { &["--tls"][..] } else { &[] }).arg("--data").arg(format!("@{}", file.display()));
+    command.args(["--from", "ana@agency.test", "--to", options.recipient(), "--helo", "client.test", "--suppress-data"]);
+    command.args(if options.secure { &["--tls"][..] } else { &[] }).arg("--data").arg(format!("@{}", file.display()));
     let output = command.output().context("cannot run swaks")?;
     ensure!(output.status.success(), "{}", text(&output));
     Ok(())

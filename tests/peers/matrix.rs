@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use secmx_lab::peer::{Behaviour, Peer, Taken};
 use secmx_tests::Process;
 use secmx_tests::postfix::{self, Postfix, free_port};
+use serde_json::Value;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -79,17 +80,38 @@ fn subject(program: &str, feature: Feature) -> String {
     format!("{program} {}", feature.name().replace(' ', "-"))
 }
 
+/// Why a program cannot send to an address beyond ASCII.
+const NO_SMTPUTF8: &str = "has no SMTPUTF8: it sends the address all the same, and is refused";
+
+/// `why` a program cannot do it, which our reply to what it did instead shows. Errors when it has learned it.
+fn refused(sent: Result<()>, reply: &str, why: &'static str) -> Result<Option<&'static str>> {
+    let said = format!("{:#}", sent.err().context("it can do it now")?);
+    ensure!(said.contains(reply), "{said}");
+    Ok(Some(why))
+}
+
 /// Has one program send one message. `None` when it did, else why it cannot.
 fn send(program: &str, servers: &[SocketAddr; 2], feature: Feature, world: &World) -> Result<Option<&'static str>> {
     let octets = message(&subject(program, feature), &feature.body());
     let (options, server) = (feature.options(), servers[usize::from(feature != Feature::Plain)]);
     match (program, feature) {
-        ("swaks" | "msmtp", Feature::Utf8Address) => return Ok(Some("has no SMTPUTF8")),
-        ("swaks" | "curl", Feature::Dsn) => return Ok(Some("has no option for DSN")),
+        ("swaks", Feature::Dsn) => {
+            ensure!(!fs::read_to_string("/usr/bin/swaks")?.contains("NOTIFY"), "swaks has learned DSN");
+            return Ok(Some("has no option for DSN"));
+        }
+        ("curl", Feature::Dsn) => {
+            return refused(
+                curl(server, &options, &octets),
+                "RCPT failed: 501",
+                "has no option for DSN, and takes what is behind the address for a part of it",
+            );
+        }
+        ("msmtp", Feature::Utf8Address) => return refused(msmtp(server, &options, &octets), "553 5.6.7", NO_SMTPUTF8),
         ("swaks", _) => {
             let file = world.directory.path().join("swaks.eml");
             fs::write(&file, &octets)?;
-            swaks_file(server, &file, options.secure)?;
+            let sent = swaks_file(server, &file, &options);
+            return if options.utf8 { refused(sent, "553 5.6.7", NO_SMTPUTF8) } else { sent.map(|()| None) };
         }
         ("msmtp", _) => msmtp(server, &options, &octets)?,
         ("curl", _) => curl(server, &options, &octets)?,
@@ -123,9 +145,10 @@ fn arrived(taken: &[Taken], program: &str, feature: Feature) -> Result<()> {
     ensure!(feature != Feature::Utf8Address || to == ["bö@agency.test"], "{to:?}");
     let notice = |message: &Taken| {
         let text = String::from_utf8_lossy(&message.content).into_owned();
-        message.reverse_path.is_empty() && text.contains("Action: relayed") && text.contains(mark.trim_end())
+        let ours = ["Reporting-MTA: dns; gw.agency.test\r\n", "Action: relayed\r\n", mark.as_str()];
+        message.reverse_path.is_empty() && ours.iter().all(|part| text.contains(part))
     };
-    ensure!(feature != Feature::Dsn || taken.iter().any(notice), "no notice of {mark}");
+    ensure!(feature != Feature::Dsn || taken.iter().any(notice), "no notice of ours about {mark}");
     Ok(())
 }
 
@@ -204,7 +227,7 @@ fn start_exim_relay(gateway: SocketAddr, secure: bool) -> Result<(SocketAddr, Ex
 enum Receiver {
     Postfix([Postfix; 2]),
     Exim([Exim; 2]),
-    Dovecot(Dovecot),
+    Dovecot([Dovecot; 2]),
 }
 
 impl Receiver {
@@ -216,12 +239,20 @@ impl Receiver {
         }
     }
 
-    /// What it cannot do, and the status that comes back for it, if anything was to be sent at all.
-    fn cannot(&self, feature: Feature) -> Option<(&'static str, Option<&'static str>)> {
+    /// What it cannot do, and the status that comes back for it.
+    fn cannot(&self, feature: Feature) -> Option<(&'static str, &'static str)> {
         match (self, feature) {
-            (Self::Dovecot(_), Feature::StartTls) => Some(("dovecot: LMTP on loopback, without TLS", None)),
-            (Self::Dovecot(_), Feature::Utf8Address) => Some(("dovecot has no SMTPUTF8: returned with 5.6.7", Some("Status: 5.6.7"))),
+            (Self::Dovecot(_), Feature::Utf8Address) => Some(("dovecot has no SMTPUTF8: returned with 5.6.7", "Status: 5.6.7")),
             _ => None,
+        }
+    }
+
+    /// Who says that a message was delivered: the last one that knows DSN. LMTP has none, so that is the gateway.
+    fn reporter(&self) -> &'static str {
+        match self {
+            Self::Postfix(_) => "postfix.test",
+            Self::Exim(_) => "exim.test",
+            Self::Dovecot(_) => "gw.agency.test",
         }
     }
 
@@ -231,12 +262,13 @@ impl Receiver {
         match self {
             Self::Postfix(hosts) => hosts[usize::from(tls)].mailbox_when(PATIENCE, wanted).map(drop),
             Self::Exim(hosts) => hosts[usize::from(tls)].message_when(PATIENCE, text).map(drop),
-            Self::Dovecot(host) => host.message_when("bo@plain.dovecot.test", PATIENCE, text),
+            Self::Dovecot(hosts) => hosts[usize::from(tls)].message_when(&format!("bo@{}", DOMAINS[4 + usize::from(tls)]), PATIENCE, text),
         }
     }
 }
 
-const DOMAINS: [&str; 5] = ["plain.postfix.test", "tls.postfix.test", "plain.exim.test", "tls.exim.test", "plain.dovecot.test"];
+const DOMAINS: [&str; 6] =
+    ["plain.postfix.test", "tls.postfix.test", "plain.exim.test", "tls.exim.test", "plain.dovecot.test", "tls.dovecot.test"];
 
 /// Starts those that are here, each at its place in `ports`; what they send goes to `back`.
 fn receivers(world: &World, ports: &[SocketAddr], back: SocketAddr) -> Result<Vec<Receiver>> {
@@ -254,6 +286,9 @@ fn receivers(world: &World, ports: &[SocketAddr], back: SocketAddr) -> Result<Ve
         let identity = tls.then(|| world.identity("exim.test")).transpose()?;
         Exim::start(&exim::Setup { address: ports[index], domain: DOMAINS[index], relay: Some((back, false)), identity })
     };
+    let dovecot = |index: usize, tls: bool| -> Result<Dovecot> {
+        Dovecot::start(ports[index], tls.then(|| world.identity("dovecot.test")).transpose()?)
+    };
     let mut receivers = Vec::new();
     match postfix::missing() {
         Some(why) => println!("skipped: {why}"),
@@ -265,7 +300,7 @@ fn receivers(world: &World, ports: &[SocketAddr], back: SocketAddr) -> Result<Ve
     }
     match dovecot::missing() {
         Some(why) => println!("skipped: {why}"),
-        None => receivers.push(Receiver::Dovecot(Dovecot::start(ports[4])?)),
+        None => receivers.push(Receiver::Dovecot([dovecot(4, false)?, dovecot(5, true)?])),
     }
     Ok(receivers)
 }
@@ -278,7 +313,7 @@ fn real_servers_take_from_us() -> Result<()> {
     let world = World::new()?;
     let identity = world.authority.issue(&["inside.test"])?;
     let inside = world.runtime.block_on(Peer::start(Behaviour::default(), &identity))?;
-    let ports = (0..5).map(|_| free_port(Ipv4Addr::LOCALHOST)).collect::<Result<Vec<_>>>()?;
+    let ports = DOMAINS.iter().map(|_| free_port(Ipv4Addr::LOCALHOST)).collect::<Result<Vec<_>>>()?;
     let hosts = DOMAINS.iter().zip(&ports).map(|(domain, address)| {
         let scheme = if domain.contains("dovecot") { "lmtp" } else { "smtp" };
         format!("\"{domain}\" = \"{scheme}://{address}\", ")
@@ -300,19 +335,14 @@ fn take_all(receiver: &Receiver, gateway: &mut Process, inside: &Peer, world: &W
     let mut cells = Vec::new();
     for feature in Feature::ALL {
         let mark = subject(receiver.name(), feature);
-        let zone = if feature == Feature::Plain || receiver.name() == "dovecot" { "plain" } else { "tls" };
-        let cannot = receiver.cannot(feature);
-        if let Some((why, None)) = cannot {
-            cells.push(why.to_owned());
-            continue;
-        }
+        let zone = if feature == Feature::Plain { "plain" } else { "tls" };
         let to = format!("{}@{zone}.{}.test", if feature == Feature::Utf8Address { "bö" } else { "bo" }, receiver.name());
         let octets = message(&mark, &feature.body());
         clients::smtplib_to(server, &to, &feature.options(), &octets).with_context(|| mark.clone())?;
-        let told = |wanted: &str| {
+        let told = |wanted: &[&str]| {
             let has = |message: &Taken| {
                 let text = String::from_utf8_lossy(&message.content).into_owned();
-                text.contains(&format!("Subject: {mark}")) && text.contains(wanted)
+                text.contains(&format!("Subject: {mark}")) && wanted.iter().all(|part| text.contains(part))
             };
             let end = Instant::now() + PATIENCE;
             while Instant::now() < end {
@@ -324,8 +354,8 @@ fn take_all(receiver: &Receiver, gateway: &mut Process, inside: &Peer, world: &W
             }
             false
         };
-        if let Some((why, Some(status))) = cannot {
-            ensure!(told(status), "no notice with {status} about {mark}\n{}", gateway.log());
+        if let Some((why, status)) = receiver.cannot(feature) {
+            ensure!(told(&[status]), "no notice with {status} about {mark}\n{}", gateway.log());
             cells.push(why.to_owned());
             continue;
         }
@@ -336,11 +366,12 @@ fn take_all(receiver: &Receiver, gateway: &mut Process, inside: &Peer, world: &W
         };
         receiver.holds(zone == "tls", &wanted).with_context(|| format!("{mark}\n{}", gateway.log()))?;
         if feature == Feature::Dsn {
-            ensure!(told("Action: "), "nobody told the sender of {mark}\n{}", gateway.log());
+            let reporter = format!("Reporting-MTA: dns; {}", receiver.reporter());
+            ensure!(told(&[&reporter, "Action: delivered"]), "{reporter} did not tell the sender of {mark}\n{}", gateway.log());
         }
-        if zone == "tls" {
-            gateway.wait_for("message.delivered", |event| event["recipients"][0] == to.as_str() && event["channel"]["level"] != "plain")?;
-        }
+        let delivered =
+            |event: &Value| event["recipients"][0] == to.as_str() && (event["channel"]["level"] == "plain") == (zone == "plain");
+        gateway.wait_for("message.delivered", delivered)?;
         cells.push("ok".to_owned());
     }
     Ok(Row(receiver.name(), cells))

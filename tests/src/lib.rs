@@ -1,5 +1,6 @@
 //! What the tests of the whole share: a gateway in a played world, and the real binary under a test's control.
 
+pub mod cases;
 pub mod postfix;
 pub mod process;
 mod rig;

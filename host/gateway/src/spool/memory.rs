@@ -2,6 +2,7 @@
 
 use super::SpoolError;
 use super::engine::{Engine, Limits, Opened};
+use super::record;
 use super::tables::{Survives, Table, Tables, Visit, Write};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -39,6 +40,17 @@ impl MemoryTables {
     /// Octets that seem to be free from now on; `None` for no limit.
     pub fn set_free_octets(&self, free: Option<u64>) {
         self.state().free_octets = free;
+    }
+
+    /// Changes what is in the records that are whole, and seals them again: no checksum tells them from what was written.
+    pub fn forge(&self, mut change: impl FnMut(Table, &mut Vec<u8>)) {
+        for ((table, key), value) in &mut self.state().records {
+            if let Ok(payload) = record::unseal(*table, key, value) {
+                let mut payload = payload.to_vec();
+                change(*table, &mut payload);
+                *value = record::seal(*table, key, &[&payload]).into();
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
