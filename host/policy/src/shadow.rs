@@ -15,11 +15,15 @@ use secmx_core::ruling::Edit;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Messages that shadows are asked about at the same time, so that they never take more than a share of the engine's turns.
 const AT_ONCE: usize = 8;
+
+/// How long a generation that is over waits for its shadows to notice, milliseconds.
+const PATIENCE_MS: u32 = 1_000;
 
 /// Differences of a policy that are listed; older ones are only counted.
 const LISTED: usize = 50;
@@ -97,11 +101,26 @@ impl Ledger {
 pub(crate) struct Shadows {
     policies: Arc<Vec<Policy>>,
     places: Arc<Semaphore>,
+    /// Whether their generation is over.
+    over: watch::Sender<bool>,
+}
+
+impl Drop for Shadows {
+    /// Ends those under way: a guest gives way every 5 ms. They must not outlive the executor, whose clock they read.
+    fn drop(&mut self) {
+        self.over.send_replace(true);
+        for _ in 0..PATIENCE_MS {
+            if self.over.receiver_count() == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Shadows {
     pub(crate) fn new(policies: Vec<Policy>) -> Self {
-        Self { policies: Arc::new(policies), places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { policies: Arc::new(policies), places: Arc::new(Semaphore::new(AT_ONCE)), over: watch::Sender::new(false) }
     }
 
     pub(crate) fn policies(&self) -> &[Policy] {
@@ -114,7 +133,7 @@ impl Shadows {
         let applies = |policy: &Policy| policy.loaded.has("content") && policy.applies(&occasion);
         let asked: Vec<usize> = (0..self.policies.len()).filter(|at| self.policies.get(*at).is_some_and(applies)).collect();
         let run = (!asked.is_empty()).then(|| Run { session: session.clone(), message, enforced });
-        Following { policies: Arc::clone(&self.policies), places: Arc::clone(&self.places), asked, run }
+        Following { policies: Arc::clone(&self.policies), places: Arc::clone(&self.places), over: self.over.clone(), asked, run }
     }
 }
 
@@ -124,6 +143,7 @@ impl Shadows {
 pub struct Following {
     policies: Arc<Vec<Policy>>,
     places: Arc<Semaphore>,
+    over: watch::Sender<bool>,
     /// Their places among the policies.
     asked: Vec<usize>,
     /// `None` when nobody is asked.
@@ -133,7 +153,7 @@ pub struct Following {
 impl Following {
     /// Asks them, beside whatever else is done. Must be called within an executor.
     pub fn begin(self) {
-        let Self { policies, places, asked, run: Some(run) } = self else { return };
+        let Self { policies, places, over, asked, run: Some(run) } = self else { return };
         let Ok(place) = places.try_acquire_owned() else {
             for policy in asked.iter().filter_map(|at| policies.get(*at)) {
                 policy.ledger().left_out(policy.name());
@@ -142,10 +162,16 @@ impl Following {
         };
         // On a thread of its own: on those that serve clients a guest gives way every 5 ms, and nobody looks at a socket before some dozens
         // of such turns are over.
-        let executor = Handle::current();
+        let (executor, mut over) = (Handle::current(), over.subscribe());
         tokio::task::spawn_blocking(move || {
             let _place = place;
-            executor.block_on(run.over(asked.into_iter().filter_map(|at| policies.get(at))));
+            executor.block_on(async {
+                tokio::select! {
+                    biased;
+                    _ = over.wait_for(|over| *over) => {}
+                    () = run.over(asked.into_iter().filter_map(|at| policies.get(at))) => {}
+                }
+            });
         });
     }
 }
