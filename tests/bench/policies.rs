@@ -1,5 +1,5 @@
-//! What policies cost: content questions to fresh and to reused instances, and beside a neighbour that never ends. Printed, never asserted:
-//! machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour]`.
+//! What policies cost: content questions to fresh and to reused instances, and beside a neighbour or a shadow that never ends. Printed, never asserted:
+//! machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour | shadow]`.
 
 #[path = "../languages/guests.rs"]
 #[allow(dead_code, reason = "the guests of the languages' tests; some of it is for those alone")]
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use secmx_core::channel::Channel;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_guest_build::Language;
-use secmx_policy::{Limits, MessageFacts, PolicySet, PolicySource, Runtime, RuntimeLimits, SessionFacts, Tolerance, shipped};
+use secmx_policy::{Limits, MessageFacts, Mode, PolicySet, PolicySource, Runtime, RuntimeLimits, SessionFacts, Tolerance, shipped};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 4;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
-    let sections: [(&str, fn()); 3] = [("fresh", fresh), ("reused", reused), ("neighbour", neighbour)];
+    let sections: [(&str, fn()); 4] = [("fresh", fresh), ("reused", reused), ("neighbour", neighbour), ("shadow", shadow)];
     sections.into_iter().filter(|(name, _)| wants(name)).for_each(|(_, section)| section());
 }
 
@@ -157,6 +157,24 @@ fn neighbour() {
         let ratio = most.as_secs_f64() / p99.as_secs_f64();
         println!("  {what:<24} p50 {:>7.1} µs   p99 {:>8.1} µs   p99 × {ratio:.2}", half.as_secs_f64() * 1e6, most.as_secs_f64() * 1e6);
     }
+}
+
+/// The answers of a policy in force, with and without a shadow behind it that never ends.
+fn shadow() {
+    println!("content questions with a shadow that never ends ({THREADS} threads)");
+    let engine = engine();
+    let good = || PolicySource::new("good", shipped("classification").expect("it is shipped"), "{}");
+    let looping = wat::parse_str(include_str!("loop.wat")).expect("text");
+    let tolerance = Tolerance { faults: 0, ..Tolerance::default() };
+    let endless = PolicySource { mode: Mode::Shadow, tolerance, ..PolicySource::new("endless", looping, "{}") };
+    for (what, sources) in [("without", vec![good()]), ("with it, no breaker", vec![good(), endless])] {
+        let mut times = paced(&load(&engine, sources), None);
+        let (half, most) = (percentile(&mut times, 50), percentile(&mut times, 99));
+        let (half, most) = (half.as_secs_f64() * 1e6, most.as_secs_f64() * 1e6);
+        println!("  {what:<24} p50 {half:>7.1} µs   p99 {most:>8.1} µs   {} answered", times.len());
+    }
+    let followed = engine.shadows().get("endless").map_or((0, 0), |tally| (tally.asked, tally.left_out));
+    println!("  followed {} messages to their time limit, left out {}", followed.0, followed.1);
 }
 
 /// Times of questions that come one every millisecond in each of some sessions, while another session asks the neighbour without end.

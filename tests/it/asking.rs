@@ -2,7 +2,7 @@
 
 use crate::authors::{self, MANIFEST};
 use crate::operating::told;
-use crate::policies::guests::{ASK, QUARANTINE, policy, sender, with_powers};
+use crate::policies::guests::{ASK, QUARANTINE, keeper, policy, sender};
 use crate::trust::secmx;
 use anyhow::{Context, Result};
 use secmx_tests::Rig;
@@ -59,7 +59,7 @@ async fn what_dns_answered_becomes_a_case() -> Result<()> {
     rig.dns.txt("x.test", &["v"]);
     let manifest = MANIFEST.to_owned() + "dns = [\"TXT\"]\nstore = \"1KiB\"\n";
     let cases = "[[case]]\nname = \"as it was\"\ninterface = \"content\"\nmessage = \"m.eml\"\nexpect = { ruling = \"pass\" }\n";
-    let folder = authors::folder(&manifest, &with_powers(ASK), cases)?;
+    let folder = authors::folder(&manifest, &keeper("unnamed", ASK).component, cases)?;
     let author = folder.path().display().to_string();
     let record = folder.path().join("tests/m.host.jsonl").display().to_string();
     fs::write(rig.file(), rig.configuration("", ""))?;

@@ -3,8 +3,9 @@
 use crate::operating::{object, told};
 use crate::policies::guests::{PASS, QUARANTINE, policy};
 use anyhow::{Context, Result};
+use secmx::config::Config;
 use secmx_lab::client::Client;
-use secmx_tests::Rig;
+use secmx_tests::{Process, Rig};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -114,6 +115,65 @@ async fn a_file_that_cannot_be_written_loses_no_decision() -> Result<()> {
     rig.start("", &entry).await?;
     let line = line(&rig, |line| line["qid"] == queued.as_str()).await?;
     assert_eq!(line["ruling"], "quarantine");
+    Ok(())
+}
+
+/// S7: "never lost". A gateway that is killed after it answered, with the line in the spool and not in the file, writes it when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_loses_no_decision() -> Result<()> {
+    for (inspect, reply, ruling) in [(QUARANTINE, "250", "quarantine"), (REJECT, "550 5.7.1", "reject")] {
+        let rig = Rig::world().await?;
+        fs::write(rig.state().join("policy.wasm"), &policy("unnamed", "", inspect).component)?;
+        fs::write(rig.file(), rig.configuration("", &configuration(&rig, "enforce", "")))?;
+        let mut gateway = Process::serve(&rig.file())?;
+        // With a folder in its place the file cannot be written.
+        let path = rig.state().join("state/decisions.jsonl");
+        fs::remove_file(&path)?;
+        fs::create_dir(&path)?;
+        let mut client = Client::connect(gateway.listener("public")?).await?;
+        client.command("EHLO probe.test").await?;
+        let answer = client.transact("a@probe.test", &["ana@agency.test"], "Subject: s\r\n\r\nbody").await?;
+        assert!(answer.starts_with(reply), "{answer}");
+        // It has tried to write the line, and could not.
+        gateway.wait_for("gateway.warning", |event| event["text"].to_string().contains("decisions.jsonl"))?;
+        gateway.kill()?;
+        fs::remove_dir(&path)?;
+        let _gateway = Process::serve(&rig.file())?;
+        let line = line(&rig, |line| line["ruling"] == ruling).await?;
+        assert_eq!((line["from"].as_str(), line["reason"].as_str()), (Some("a@probe.test"), Some("policy.word")), "{line}");
+        if let Some(queued) = answer.trim().strip_prefix("250 2.0.0 queued as ") {
+            assert_eq!(line["qid"], queued);
+        }
+    }
+    Ok(())
+}
+
+/// Whether decisions are written down is taken over by a running gateway, both ways: rulings, and differences of shadows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_turns_the_log_on_and_off() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let (enforced, shadow) = (rig.state().join("policy.wasm"), rig.state().join("shadow.wasm"));
+    fs::write(&enforced, &policy("unnamed", "", QUARANTINE).component)?;
+    fs::write(&shadow, &policy("unnamed", "", PASS).component)?;
+    let shadow = format!("[[policy]]\nname = \"shadow\"\nmode = \"shadow\"\nuse = \"{}\"\n", shadow.display());
+    let entries = |rig: &Rig, enabled| configuration(rig, "enforce", &format!("[decisions]\nenabled = {enabled}\n{shadow}"));
+    let first = entries(&rig, false);
+    rig.start("", &first).await?;
+    assert!(send(&rig).await?.starts_with("250"));
+    for enabled in [true, false] {
+        let text = rig.configuration("", &entries(&rig, enabled));
+        let (config, _) = Config::parse("test.toml", &text).map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
+        rig.gateway()?.reload(config)?;
+        let answer = send(&rig).await?;
+        let queued = answer.trim().strip_prefix("250 2.0.0 queued as ").context(answer.clone())?;
+        if enabled {
+            line(&rig, |line| line["qid"] == queued && line["ruling"] == "quarantine").await?;
+            line(&rig, |line| line["qid"] == queued && line["mode"] == "shadow").await?;
+        } else {
+            assert_eq!(rig.gateway()?.spool().notes(9).await, Ok(Vec::new()), "nothing waits to be written");
+        }
+    }
+    assert_eq!(fs::read_to_string(rig.state().join("state/decisions.jsonl"))?.lines().count(), 2);
     Ok(())
 }
 

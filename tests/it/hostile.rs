@@ -56,7 +56,7 @@ async fn s8_no_hostile_guest_loses_a_message_or_passes_one_unedited() -> Result<
     let mut rig = Rig::world().await?;
     // Most of them would not pass the rehearsal, and what is shown here is what happens without it.
     let mut text = "[reload]\nrehearse = false\n".to_owned() + &editor(&rig)?;
-    let guests: Vec<Guest> = table::guests().into_iter().filter(|guest| guest.refused.is_none()).collect();
+    let guests: Vec<Guest> = table::guests().into_iter().filter(|guest| guest.refused.is_none() && !guest.is_poisoned()).collect();
     guests.iter().try_for_each(|guest| entries(&rig, guest).map(|entries| text.push_str(&entries)))?;
     rig.start("", &text).await?;
     let (mut passed, mut kept) = (BTreeSet::new(), 0);
@@ -97,6 +97,40 @@ async fn s8_no_hostile_guest_loses_a_message_or_passes_one_unedited() -> Result<
     }
     assert_eq!(rig.gateway()?.spool().counts().await.messages, kept, "what was quarantined is there, and nothing else");
     println!("{} guests x 4: {} delivered, {kept} kept, the rest told to wait or refused", guests.len(), taken.len());
+    Ok(())
+}
+
+/// Code in the cache that is not as it was left is said, never run, and harms no message.
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_a_poisoned_cache_harms_no_message() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let cache = rig.state().join("compiled");
+    let mut entries_of_all = editor(&rig)?;
+    let guests: Vec<Guest> = table::guests().into_iter().filter(Guest::is_poisoned).collect();
+    guests.iter().try_for_each(|guest| entries(&rig, guest).map(|entries| entries_of_all.push_str(&entries)))?;
+    let text = rig.configuration("", &entries_of_all).replace(&secmx_tests::cache(), &cache.display().to_string());
+    rig.start_with(&text).await?;
+    rig.stop().await;
+    let mut changed = 0;
+    for entry in fs::read_dir(&cache)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "code") {
+            let mut octets = fs::read(&path)?;
+            let middle = octets.len() / 2;
+            octets[middle] ^= 0x40;
+            fs::write(&path, octets)?;
+            changed += 1;
+        }
+    }
+    rig.start_with(&text).await?;
+    let told = rig.log.named("gateway.warning").into_iter().filter(|event| event["text"].to_string().contains("cache is not used")).count();
+    ensure!(told == changed && changed > guests.len(), "{told} of {changed}");
+    for to in guests.iter().flat_map(|guest| ON_ERROR.map(|on_error| format!("{}.{on_error}@agency.test", guest.name))) {
+        let reply = send(&rig, &to).await?;
+        ensure!(reply.starts_with("250 2.0.0"), "{to}: {reply}");
+    }
+    let taken = rig.inside.wait_for_messages(ON_ERROR.len() * guests.len(), PATIENCE).await;
+    ensure!(taken.iter().all(|message| String::from_utf8_lossy(&message.content).contains("X-Policy: one\r\n")));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Another generation of policies and configuration in a running gateway: when asked, when a file changes, and never when it is bad.
 
 use crate::operating::{object, told};
-use crate::policies::guests::{PASS, QUARANTINE, policy};
+use crate::policies::guests::{COUNT_TO_TWO, PASS, QUARANTINE, able, keeper, policy, sender};
 use anyhow::{Context, Result, ensure};
 use secmx_lab::client::Client;
 use secmx_tests::{Process, Rig};
@@ -58,6 +58,7 @@ async fn policies_are_loaded_again_or_the_old_ones_stay() -> Result<()> {
     rig.event("message.quarantined", |_| true).await?;
 
     for (bad, why) in [
+        (sender("unnamed", "unreachable").component.into_owned(), "sender.route"),
         (b"\0asm".to_vec(), "under-test"),
         (Vec::new(), "under-test"),
         (component("unreachable"), "that was the small message that policies are shown before they come into force"),
@@ -78,32 +79,142 @@ async fn policies_are_loaded_again_or_the_old_ones_stay() -> Result<()> {
     Ok(())
 }
 
+/// Quarantines when `policy` is on the list `policy`.
+const ASK_LIST: &str = "(if (call $in-list (i32.const 96) (i32.const 6) (i32.const 96) (i32.const 6)) \
+    (then (return (call $reason (i32.const 4) (i32.const 96) (i32.const 11) (i32.const 96) (i32.const 11))))) i32.const 0";
+
+/// A gateway with a policy that asks a list, and the file of its members.
+async fn with_list(more: &str) -> Result<(Rig, PathBuf)> {
+    let mut rig = Rig::world().await?;
+    let (component, members) = (rig.state().join("policy.wasm"), rig.state().join("members"));
+    fs::write(&component, &able("unnamed", ASK_LIST).component)?;
+    fs::write(&members, "# nobody\n")?;
+    let entry = format!("[[policy]]\nname = \"under-test\"\nuse = \"{}\"\ngrant = {{ lists = [\"policy\"] }}\n", component.display());
+    let list = format!("[list.policy]\nmembers = [\"somebody\"]\nfile = \"{}\"\n", members.display());
+    rig.start("", &format!("{more}{entry}{list}")).await?;
+    Ok((rig, members))
+}
+
+/// A list whose file changes is taken over by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_list_is_taken_over_by_itself() -> Result<()> {
+    let (rig, members) = with_list("").await?;
+    ensure!(send(&rig).await?.starts_with("250") && rig.log.named("message.quarantined").is_empty());
+    touch(&rig, &members, b"policy\n", true).await?;
+    ensure!(send(&rig).await?.starts_with("250") && rig.log.named("message.quarantined").len() == 1);
+    Ok(())
+}
+
+/// What a list holds is read again with the policies; a file that cannot be read leaves what is in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_again_or_the_old_ones_stay() -> Result<()> {
+    let (rig, members) = with_list("[reload]\nwatch = false\n").await?;
+    let quarantined = || rig.log.named("message.quarantined").len();
+    ensure!(send(&rig).await?.starts_with("250") && quarantined() == 0);
+
+    fs::write(&members, "# one\n  Policy \n")?;
+    ensure!(send(&rig).await?.starts_with("250") && quarantined() == 0, "nobody asked for it");
+    let (code, text, hints) = told(&rig.secmx(&["policy", "reload"], "").await?);
+    ensure!(code == Some(0) && text.starts_with("generation 2 is in force\n  `list`"), "{text}{hints}");
+    ensure!(send(&rig).await?.starts_with("250") && quarantined() == 1);
+
+    fs::remove_file(&members)?;
+    let (code, text, hints) = told(&rig.secmx(&["policy", "reload"], "").await?);
+    ensure!(code == Some(7) && text.is_empty(), "{text}{hints}");
+    ensure!(hints.contains("nothing was changed: list.policy.file: cannot read ") && hints.contains("members: "), "{hints}");
+    ensure!(send(&rig).await?.starts_with("250") && quarantined() == 2, "what was read before is in force");
+    Ok(())
+}
+
+/// What a policy counts is shown with it, over reloads.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_counts_is_listed() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let component = rig.state().join("policy.wasm");
+    let inspect = "(call $count (i32.const 96) (i32.const 6) (i64.const 2)) i32.const 0";
+    fs::write(&component, &able("unnamed", inspect).component)?;
+    rig.start("", &format!("[[policy]]\nname = \"under-test\"\nuse = \"{}\"\n", component.display())).await?;
+    for generation in 1..=2 {
+        ensure!(send(&rig).await?.starts_with("250"));
+        let list = object(&rig.secmx(&["policy", "list", "--json"], "").await?, "secmx/policy-list/v1")?;
+        ensure!(list["chains"][1]["policies"][0]["counters"] == serde_json::json!({ "policy": 2 * generation }), "{list}");
+        ensure!(list["chains"][0]["policies"][0].get("counters").is_none(), "who counted nothing has none: {list}");
+        let (_, text, _) = told(&rig.secmx(&["policy", "list"], "").await?);
+        ensure!(text.contains(&format!("\n      counted policy {}\n", 2 * generation)), "{text}");
+        ensure!(told(&rig.secmx(&["policy", "reload"], "").await?).0 == Some(0));
+    }
+    Ok(())
+}
+
+/// A policy finds after a restart what it kept before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_keeps_outlives_a_restart() -> Result<()> {
+    let mut rig = Rig::world().await?;
+    let component = rig.state().join("policy.wasm");
+    fs::write(&component, &keeper("unnamed", COUNT_TO_TWO).component)?;
+    let grant = "grant = { store = \"1KiB\", dns = [\"TXT\"] }";
+    // In rehearsal the third start would count to three.
+    let entry = format!("[reload]\nrehearse = false\n[[policy]]\nname = \"under-test\"\nuse = \"{}\"\n{grant}\n", component.display());
+    for expected in ["250", "250", "451 4.3.0"] {
+        rig.start("", &entry).await?;
+        let reply = send(&rig).await?;
+        ensure!(reply.starts_with(expected), "{expected}: {reply}");
+        rig.stop().await;
+    }
+    Ok(())
+}
+
+/// SIGHUP puts what the file says now in force, or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_file_again() -> Result<()> {
+    let rig = Rig::world().await?;
+    write_generation(&rig, 0)?;
+    let mut gateway = Process::serve(&rig.file())?;
+    let door = gateway.listener("public")?;
+    let greeted = async || -> Result<String> {
+        let mut client = Client::connect(door).await?;
+        client.command("EHLO probe.test").await
+    };
+    ensure!(greeted().await?.contains("g000000.agency.test"));
+    write_generation(&rig, 1)?;
+    gateway.signal("HUP")?;
+    gateway.wait_for("config.reload", |event| event["ok"] == true)?;
+    ensure!(greeted().await?.contains("g000001.agency.test"));
+    fs::write(rig.file(), "hostname = 1\n")?;
+    gateway.signal("HUP")?;
+    gateway.wait_for("config.reload", |event| event["ok"] == false)?;
+    ensure!(greeted().await?.contains("g000001.agency.test"));
+    Ok(())
+}
+
+/// Writes a file until the gateway has noticed, and gone on with it or not. The lookout begins beside the listeners; until it has, a change
+/// would be part of what it finds.
+async fn touch(rig: &Rig, file: &Path, octets: &[u8], ok: bool) -> Result<()> {
+    for _ in 0..40 {
+        fs::write(file, octets)?;
+        let before = rig.log.named("config.reload").len();
+        for _ in 0..50 {
+            if rig.log.named("config.reload").iter().skip(before).any(|event| event["ok"] == ok) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Another file, so that its digest is another.
+        fs::remove_file(file)?;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    anyhow::bail!("no reload; the log: {:#?}", rig.log.events())
+}
+
 /// A save is noticed, a half-written file is not loaded, and what does not load leaves the old one in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_taken_over_by_itself() -> Result<()> {
     let (rig, file) = rig(PASS, "").await?;
-    // The lookout begins beside the listeners; until it has, a change would be part of what it finds.
-    let touch = async |octets: &[u8], ok: bool| {
-        for _ in 0..40 {
-            fs::write(&file, octets)?;
-            let before = rig.log.named("config.reload").len();
-            for _ in 0..50 {
-                if rig.log.named("config.reload").iter().skip(before).any(|event| event["ok"] == ok) {
-                    return Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            // Another file, so that its digest is another.
-            fs::remove_file(&file)?;
-            tokio::time::sleep(Duration::from_millis(400)).await;
-        }
-        anyhow::bail!("no reload; the log: {:#?}", rig.log.events())
-    };
-    touch(&component(ADD_FIELD_AND_PASS), true).await?;
+    touch(&rig, &file, &component(ADD_FIELD_AND_PASS), true).await?;
     assert!(send(&rig).await?.starts_with("250"));
     let taken = rig.inside.wait_for_messages(1, PATIENCE).await;
     assert!(String::from_utf8_lossy(&taken[0].content).contains("X-Policy: one\r\n"));
-    touch(&component(ADD_FIELD_AND_PASS)[..100], false).await?;
+    touch(&rig, &file, &component(ADD_FIELD_AND_PASS)[..100], false).await?;
     assert!(send(&rig).await?.starts_with("250"));
     let taken = rig.inside.wait_for_messages(2, PATIENCE).await;
     assert!(String::from_utf8_lossy(&taken[1].content).contains("X-Policy: one\r\n"), "the good one is still in force");
@@ -154,8 +265,16 @@ fn memory(pid: u64) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-/// Messages that were accepted, by subject: the generations that may have been in force at MAIL.
-type Accepted = HashMap<String, RangeInclusive<usize>>;
+/// Messages that were accepted, by subject.
+type Accepted = HashMap<String, Transaction>;
+
+/// What is known of one.
+struct Transaction {
+    /// The generations that may have been in force at MAIL.
+    at_mail: RangeInclusive<usize>,
+    /// The last that was written down to be in force before the end of data.
+    at_end: usize,
+}
 
 async fn greeted(door: SocketAddr) -> Result<Client> {
     let mut client = Client::connect(door).await?;
@@ -182,10 +301,11 @@ async fn load(door: SocketAddr, name: usize, force: Arc<(AtomicUsize, AtomicBool
         ensure!(client.command("RCPT TO:<ana@agency.test>").await?.starts_with("250"));
         tokio::time::sleep(Duration::from_millis(if number % 2 == 0 { 10 } else { 150 })).await;
         ensure!(client.command("DATA").await?.starts_with("354"));
+        let at_end = force.0.load(Ordering::Acquire);
         let subject = format!("m{name}-{number}.");
         let reply = client.command(&format!("Subject: {subject}\r\n\r\nbody\r\n.")).await?;
         ensure!(reply.starts_with("250"), "{reply}");
-        accepted.insert(subject, before..=after);
+        accepted.insert(subject, Transaction { at_mail: before..=after, at_end });
     }
     Ok(accepted)
 }
@@ -219,7 +339,7 @@ async fn s9_reloads_under_load() -> Result<()> {
     }
 
     let taken = rig.inside.wait_for_messages(accepted.len(), PATIENCE).await;
-    let mut seen = HashSet::new();
+    let (mut seen, mut spanned) = (HashSet::new(), 0);
     for message in &taken {
         let text = String::from_utf8_lossy(&message.content).into_owned();
         let generations: HashSet<usize> = text
@@ -230,11 +350,13 @@ async fn s9_reloads_under_load() -> Result<()> {
         let marks = text.matches("X-Policy: ").count() + text.matches("\tby g").count();
         ensure!(marks == 3 && generations.len() == 1, "two generations in one message: {text}");
         let subject = text.lines().find_map(|line| line.strip_prefix("Subject: ")).context("no subject")?;
-        let at_mail = accepted.get(subject).context("a message nobody sent")?;
+        let Transaction { at_mail, at_end } = accepted.get(subject).context("a message nobody sent")?;
         ensure!(generations.iter().all(|number| at_mail.contains(number)), "not the one of MAIL, {at_mail:?}: {text}");
         ensure!(seen.insert(subject.to_owned()), "{subject} came twice");
+        spanned += usize::from(generations.iter().all(|number| number < at_end));
     }
     assert_eq!(seen.len(), accepted.len(), "none is lost");
+    assert!(spanned > 0, "of {} transactions none spanned a reload", accepted.len());
     let median = |part: &[u64]| {
         let mut part = part.to_vec();
         part.sort_unstable();
@@ -243,7 +365,12 @@ async fn s9_reloads_under_load() -> Result<()> {
     // The first third warms up: caches of the spool, the allocator, the peaks of compiling.
     let (early, late) = (median(&samples[samples.len() / 3..samples.len() * 2 / 3]), median(&samples[samples.len() * 2 / 3..]));
     let drift = late as f64 / early as f64 * 100.0 - 100.0;
-    println!("{total} reloads, {} messages: 0 lost, 0 mixed; RSS {} MiB, then {} MiB: {drift:+.1} %", seen.len(), early >> 20, late >> 20);
+    println!(
+        "{total} reloads, {} messages, {spanned} of them across reloads: 0 lost, 0 mixed; RSS {} MiB, then {} MiB: {drift:+.1} %",
+        seen.len(),
+        early >> 20,
+        late >> 20
+    );
     assert!(drift < 5.0, "memory grows: {samples:?}");
     Ok(())
 }

@@ -11,7 +11,7 @@ use secmx_lab::client::Client;
 use secmx_lab::peer::{Behaviour, Peer};
 use secmx_tests::Process;
 use secmx_tests::postfix::free_port;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,12 +22,20 @@ use std::time::{Duration, Instant};
 /// Sessions that send at the same time.
 const SESSIONS: usize = 4;
 
+/// Hold what says `KEEP-` and four digits, and refuse what says `REFUSE-` and four digits.
+const POLICIES: &str = "[[policy]]\nname = \"keeper\"\nuse = \"builtin:no-secrets\"\n\
+    settings = { action = \"hold\", patterns = [{ name = \"k\", pattern = \"KEEP-####\" }] }\n\
+    [[policy]]\nname = \"refuser\"\nuse = \"builtin:no-secrets\"\n\
+    settings = { action = \"reject\", patterns = [{ name = \"r\", pattern = \"REFUSE-####\" }] }\n";
+
 /// A gateway that can be started again and again, a partner that takes its mail, and what was promised.
 struct Ground {
     world: World,
     config: PathBuf,
     partner: Peer,
     promised: Arc<Mutex<Vec<String>>>,
+    /// What was answered that must stand in the decision log: ruling, and sender.
+    decided: Arc<Mutex<Vec<(&'static str, String)>>>,
     number: Arc<AtomicUsize>,
 }
 
@@ -38,28 +46,38 @@ impl Ground {
         let port = free_port(host)?.port();
         world.dns.mx("partner.test", &[(10, "mx.partner.test")]);
         world.dns.host("mx.partner.test", host.into());
-        let send = format!("[send]\nport = {port}\nallow_private = true\nretry = [\"1s\"]\n");
+        let send = format!("[send]\nport = {port}\nallow_private = true\nretry = [\"1s\"]\n{POLICIES}");
         let config = world.config("deliver_to = \"smtp://127.0.0.1:9\"", &send)?;
         let identity = world.authority.issue(&["mx.partner.test"])?;
         let refuses = Behaviour { replies: vec![("RCPT TO:<no@".into(), "550 5.1.1 no\r\n".into())], ..Behaviour::default() };
         let partner = world.runtime.block_on(Peer::start_at((host, port).into(), refuses, &identity))?;
-        Ok(Self { world, config, partner, promised: Arc::default(), number: Arc::default() })
+        Ok(Self { world, config, partner, promised: Arc::default(), decided: Arc::default(), number: Arc::default() })
     }
 
-    /// Starts to send, over some connections at once, until the gateway is gone. One message in ten comes back.
+    /// Starts to send, over some connections at once, until the gateway is gone. Of ten messages one comes back, one is held, one refused.
     fn load(&self, to: SocketAddr) -> Vec<tokio::task::JoinHandle<Result<()>>> {
         let session = |_| {
-            let (promised, number) = (Arc::clone(&self.promised), Arc::clone(&self.number));
+            let (promised, decided, number) = (Arc::clone(&self.promised), Arc::clone(&self.decided), Arc::clone(&self.number));
             self.world.runtime.spawn(async move {
                 let mut client = Client::connect(to).await?;
                 client.command("EHLO client.test").await?;
                 loop {
                     let number = number.fetch_add(1, Ordering::Relaxed);
                     let (name, from) = (format!("message {number}."), format!("ana{number}@partner.test"));
-                    let who = if number % 10 == 9 { "no@partner.test" } else { "bo@partner.test" };
-                    let reply = client.transact(&from, &[who], &format!("Subject: {name}\r\n\r\nx")).await?;
-                    if reply.starts_with("250 2.0.0 queued as") {
-                        promised.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                    let (who, text) = match number % 10 {
+                        7 => ("bo@partner.test", "KEEP-1234"),
+                        8 => ("bo@partner.test", "REFUSE-1234"),
+                        9 => ("no@partner.test", "x"),
+                        _ => ("bo@partner.test", "x"),
+                    };
+                    let reply = client.transact(&from, &[who], &format!("Subject: {name}\r\n\r\n{text}")).await?;
+                    let taken = reply.starts_with("250 2.0.0 queued as");
+                    let decide = |ruling| decided.lock().unwrap_or_else(PoisonError::into_inner).push((ruling, from.clone()));
+                    match number % 10 {
+                        7 if taken => decide("quarantine"),
+                        8 if reply.starts_with("550 5.7.1") => decide("reject"),
+                        _ if taken => promised.lock().unwrap_or_else(PoisonError::into_inner).push(name),
+                        _ => {}
                     }
                 }
             })
@@ -71,7 +89,18 @@ impl Ground {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts the gateway a last time. Every message that was promised arrives, or its bounce does. Gives the copies of each.
+    /// What was answered and has no line in the decision log. Of a torn line nothing is read.
+    fn unrecorded(&self) -> Vec<(&'static str, String)> {
+        let text = fs::read_to_string(self.config.with_file_name("state").join("decisions.jsonl")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let recorded: HashSet<_> =
+            lines.filter_map(|line| Some((line["ruling"].as_str()?.to_owned(), line["from"].as_str()?.to_owned()))).collect();
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        decided.iter().filter(|(ruling, from)| !recorded.contains(&((*ruling).to_owned(), from.clone()))).cloned().collect()
+    }
+
+    /// Starts the gateway a last time. Every message that was promised arrives, or its bounce does, and every decision that was answered is
+    /// on record. Gives the copies of each.
     fn settle(&self) -> Result<BTreeMap<String, usize>> {
         let _gateway = Process::serve(&self.config)?;
         let promised = self.promised();
@@ -87,10 +116,11 @@ impl Ground {
                 }
             }
             let missing: Vec<_> = copies.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
-            if missing.is_empty() {
+            let unrecorded = self.unrecorded();
+            if missing.is_empty() && unrecorded.is_empty() {
                 return Ok(copies);
             }
-            ensure!(Instant::now() < end, "{} of {} messages are lost: {missing:?}", missing.len(), promised.len());
+            ensure!(Instant::now() < end, "of {} messages are lost: {missing:?}; not on record: {unrecorded:?}", promised.len());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -100,8 +130,19 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Kills a gateway under load so often. Gives how many messages were promised, and how many copies came too many.
-fn kill_again_and_again(at: u8, kills: usize) -> Result<(usize, usize)> {
+/// What came of a campaign.
+#[derive(Default)]
+struct Toll {
+    /// Messages that were promised.
+    messages: usize,
+    /// Copies that came too many.
+    doubled: usize,
+    /// Rulings to hold or refuse that were answered.
+    decided: usize,
+}
+
+/// Kills a gateway under load so often.
+fn kill_again_and_again(at: u8, kills: usize) -> Result<Toll> {
     let ground = Ground::new(at)?;
     for _ in 0..kills {
         let mut gateway = Process::serve(&ground.config)?;
@@ -119,23 +160,26 @@ fn kill_again_and_again(at: u8, kills: usize) -> Result<(usize, usize)> {
         }
     }
     let copies = ground.settle()?;
-    Ok((copies.len(), copies.values().map(|count| count - 1).sum()))
+    let decided = ground.decided.lock().unwrap_or_else(PoisonError::into_inner).len();
+    Ok(Toll { messages: copies.len(), doubled: copies.values().map(|count| count - 1).sum(), decided })
 }
 
-/// R1, R6: "kill -9 loses no accepted message", and a message has one copy more for each crash that met its delivery, at most. Two
+/// R1, R6: "kill -9 loses no accepted message" and no decision that kept one, and a message has one copy more for each crash that met its delivery, at most. Two
 /// gateways share the kills, since most of the time goes into starting them.
 #[test]
 fn r1_kill_9_under_load_loses_nothing() -> Result<()> {
     let kills = number("SECMX_KILLS", 200);
     let play = |at| std::thread::spawn(move || kill_again_and_again(at, kills.div_ceil(2)));
-    let (mut messages, mut more) = (0, 0);
+    let mut toll = Toll::default();
     for player in [63, 68].map(play) {
-        let (promised, copies) = player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        (messages, more) = (messages + promised, more + copies);
+        let one = player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        toll = Toll { messages: toll.messages + one.messages, doubled: toll.doubled + one.doubled, decided: toll.decided + one.decided };
     }
+    let Toll { messages, doubled, decided } = toll;
     // Twenty deliveries to a destination are under way at most.
-    ensure!(more <= kills * 20, "{more} copies too many after {kills} crashes");
-    println!("{kills} kills: {messages} messages promised, none lost, {more} delivered twice");
+    ensure!(doubled <= kills * 20, "{doubled} copies too many after {kills} crashes");
+    ensure!(decided > 0, "nothing was held or refused");
+    println!("{kills} kills: {messages} messages promised, none lost, {doubled} delivered twice; {decided} held or refused, all on record");
     Ok(())
 }
 

@@ -108,8 +108,10 @@ impl Gateway {
         let socket = Socket::bind(&generation.config).await?;
         let current = Arc::new(ArcSwap::from_pointee(generation));
         let finish = CancellationToken::new();
+        let (told, kept_by) = (log.clone(), decisions.clone());
+        let reloader = Reloader::new(Arc::clone(&current), runtime, Arc::clone(&revocations), kept_by, told, path, clock.now());
         let gateway = Self {
-            reloader: Arc::new(Reloader::new(Arc::clone(&current), runtime, Arc::clone(&revocations), log.clone(), path, clock.now())),
+            reloader: Arc::new(reloader),
             levels: Arc::new(levels),
             reports: Arc::new(reports),
             sts,

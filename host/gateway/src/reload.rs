@@ -3,6 +3,7 @@
 
 use crate::certs::Closet;
 use crate::config::{Config, Finding};
+use crate::decisions::Decisions;
 use crate::generation::{Current, Generation};
 use crate::log::Log;
 use crate::tls::Revocations;
@@ -21,6 +22,7 @@ pub struct Reloader {
     current: Current,
     runtime: Runtime,
     revocations: Arc<Revocations>,
+    decisions: Decisions,
     log: Log,
     /// Where the configuration came from; `None` when there was no file.
     path: Option<PathBuf>,
@@ -88,6 +90,7 @@ impl Reloader {
         current: Current,
         runtime: Runtime,
         revocations: Arc<Revocations>,
+        decisions: Decisions,
         log: Log,
         path: Option<PathBuf>,
         now: Timestamp,
@@ -96,6 +99,7 @@ impl Reloader {
             current,
             runtime,
             revocations,
+            decisions,
             log,
             path,
             turn: Mutex::default(),
@@ -125,7 +129,10 @@ impl Reloader {
     /// Reads again what the configuration in force names: policies, certificates, lists. Blocks for a while.
     pub fn again(&self) -> Result<Reloaded, Refused> {
         let _turn = self.turn();
-        self.put_in_turn(self.current.load().config.clone())
+        match self.current.load().config.clone().with_lists_read_again() {
+            Ok(config) => self.put_in_turn(config),
+            Err(error) => Err(self.refuse(Refused::Unusable(format!("{error:#}")))),
+        }
     }
 
     /// Puts this configuration in force. Open transactions finish with what they began with. Blocks for a while.
@@ -144,6 +151,7 @@ impl Reloader {
             Err(error) => return Err(self.refuse(Refused::Unusable(format!("{error:#}")))),
         };
         let changes = changes(&old, &new);
+        self.decisions.enable(new.config.decisions.enabled);
         self.current.store(new);
         let generation = {
             let mut standing = self.kept();

@@ -1,4 +1,4 @@
-//! Files of policies that change are taken over without anybody asking.
+//! Files of policies, keys and lists that change are taken over without anybody asking.
 //!
 //! Directories are watched, because an editor's save, or a mounted volume, puts another file in the place of the old one. A save is several
 //! events, and a half-written file is no policy: nothing is read before it has been quiet for a moment, nothing is loaded whose digest is
@@ -86,7 +86,7 @@ impl Lookout {
     }
 
     fn warn(&self, error: &notify::Error) {
-        let text = format!("changed policies are not noticed, `secmx policy reload` loads them: {error}");
+        let text = format!("changed policies and lists are not noticed, `secmx policy reload` loads them: {error}");
         self.log.write(&Event::Warning { text });
     }
 }
@@ -123,7 +123,8 @@ fn files(config: &Config) -> Vec<PathBuf> {
     });
     let signatures = config.policies.keys.iter().chain([&config.policies.lock]).cloned();
     let signers = config.dkim.keys.iter().map(|key| key.key.clone());
-    components.chain(signatures).chain(signers).collect()
+    let lists = config.list.values().filter_map(|list| list.file.clone());
+    components.chain(signatures).chain(signers).chain(lists).collect()
 }
 
 fn digest(path: &Path) -> io::Result<[u8; 32]> {

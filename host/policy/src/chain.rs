@@ -12,6 +12,7 @@ use crate::minutes::Minutes;
 use crate::occasion::Occasion;
 use crate::policy::{Policy, Question};
 use crate::set::{Duty, PolicySet};
+use crate::shadow::Following;
 use secmx_core::channel::{Channel, Level};
 use secmx_core::mail::{Mailbox, Parameter, ReversePath};
 use secmx_core::role::{ReceiverRole, SenderRole};
@@ -126,12 +127,13 @@ impl Hearing<'_> {
         Ok((Ruling::Pass, tags))
     }
 
-    /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order.
-    pub async fn content(mut self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
+    /// The message is complete. Every policy of the chain sees it as it was received; their edits are applied afterwards, in order. Gives
+    /// the shadows too, who begin when the caller has answered.
+    pub async fn content(mut self, facts: &SessionFacts, message: MessageFacts) -> (Result<Inspection, Fault>, Following) {
         let message = Arc::new(Inspected::new(message, Arc::clone(&self.policies.lens)));
         let answer = self.enforced(facts, &message, None).await;
-        self.policies.shadows.follow(facts, message, answer.as_ref().map_or("defer", |inspection| inspection.ruling.name()));
-        answer
+        let enforced = answer.as_ref().map_or("defer", |inspection| inspection.ruling.name());
+        (answer, self.policies.shadows.follow(facts, message, enforced))
     }
 
     /// A person overrides the quarantine that `by` put a message in with reason `code`. The policies behind it are asked; all of them when
@@ -245,9 +247,11 @@ impl PolicySet {
         self.hearing(&mut Minutes::default()).recipient(facts, reverse_path, forward_path, parameters).await
     }
 
-    /// [`Hearing::content`].
+    /// [`Hearing::content`]. The shadows begin at once.
     pub async fn content(&self, facts: &SessionFacts, message: MessageFacts) -> Result<Inspection, Fault> {
-        self.hearing(&mut Minutes::default()).content(facts, message).await
+        let (answer, following) = self.hearing(&mut Minutes::default()).content(facts, message).await;
+        following.begin();
+        answer
     }
 
     /// [`Hearing::route`].

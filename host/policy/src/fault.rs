@@ -159,6 +159,9 @@ pub(crate) fn describe(error: &wasmtime::Error) -> String {
         None if reason.contains("fuel allocated for hostcalls") => {
             return format!("it handed over more in one call than `hand_over` in [policy.limits] allows{place}");
         }
+        None if reason.contains("handle limit exceeded") => {
+            return format!("it holds more handles at a time than `handles` in [policy.limits] allows{place}: give back what is done with");
+        }
         None if BINDINGS.iter().any(|word| reason.contains(word)) => {
             ": it does not speak as a component must; build it with the SDK of this version"
         }

@@ -51,7 +51,7 @@ pub use occasion::{Condition, Occasion};
 pub use resolver::{Answering, Lookup, NoAnswer, Resolver};
 pub use sandbox::{Limits, Observer, Runtime, RuntimeLimits};
 pub use set::{Duty, Mode, Named, OnError, PolicyInfo, PolicySet, PolicySource};
-pub use shadow::{Editor, ShadowDifference, ShadowTally};
+pub use shadow::{Editor, Following, ShadowDifference, ShadowTally};
 pub use store::Book;
 pub use tally::Tallied;
 pub use text::{Bounds, Gap, Program, answer as read_document};

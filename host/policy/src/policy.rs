@@ -157,11 +157,6 @@ impl Policy {
         }
     }
 
-    /// Adds one to a counter of the host about this policy.
-    pub(crate) fn count(&self, name: &str) {
-        self.runtime.count(self.name(), name.to_owned(), 1);
-    }
-
     /// Tells the observer.
     pub(crate) fn observe(&self, event: &Event<'_>) {
         self.runtime.observe(event);
@@ -386,8 +381,6 @@ impl Policy {
         for (severity, text) in &story.lines {
             self.runtime.observe(&Event::PolicyLog { policy: self.name(), subject, severity, text });
         }
-        for (name, by) in story.counts {
-            self.runtime.count(self.name(), name, by);
-        }
+        self.tally.count(story.counts);
     }
 }

@@ -27,9 +27,6 @@ const TICK: Duration = Duration::from_millis(5);
 /// Entries of a table that a guest may have.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
 
-/// Handles of resources that a guest may hold.
-const HANDLES_MAX: usize = 1_000;
-
 /// Who is told what policies did. It must not block.
 pub type Observer = dyn Fn(&Event<'_>) + Send + Sync;
 
@@ -65,6 +62,8 @@ pub struct Limits {
     pub hand_over_bytes: usize,
     /// Effects of a kind (edits, steps of a plan, recipients, tags, pieces of evidence) that one answer may have.
     pub effects: usize,
+    /// Handles of resources that it may hold at a time.
+    pub handles: usize,
     /// Questions that one instance may answer, one after the other. 1 is a fresh instance for each: nothing of one message is there for
     /// the next. An instance that failed once is not asked again.
     pub max_uses: u32,
@@ -79,6 +78,7 @@ impl Default for Limits {
             log_bytes: 8 << 10,
             hand_over_bytes: 16 << 20,
             effects: 1_000,
+            handles: 1_000,
             max_uses: 1,
         }
     }
@@ -99,7 +99,6 @@ struct Shared {
     places: Arc<Semaphore>,
     observer: Arc<Observer>,
     compiled: Mutex<HashMap<[u8; 32], Component>>,
-    counters: Mutex<BTreeMap<(String, String), u64>>,
     tallies: Mutex<HashMap<String, Arc<Tally>>>,
     book: Arc<Book>,
     ledger: Ledger,
@@ -145,7 +144,6 @@ impl Runtime {
             places,
             observer,
             compiled: Mutex::default(),
-            counters: Mutex::default(),
             tallies: Mutex::default(),
             book,
             ledger: Ledger::default(),
@@ -208,30 +206,16 @@ impl Runtime {
         self.0.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to a policy's own counter.
-    pub(crate) fn count(&self, policy: &str, name: String, by: u64) {
-        let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter = counters.entry((policy.to_owned(), name)).or_default();
-        *counter = counter.saturating_add(by);
-    }
-
     /// What the policy of this name said so far, through all generations.
     pub(crate) fn tally(&self, policy: &str) -> Arc<Tally> {
         let mut tallies = self.0.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tallies.entry(policy.to_owned()).or_default())
     }
 
-    /// Every counter that policies made: policy, name, count.
-    pub fn counters(&self) -> Vec<(String, String, u64)> {
-        let counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.iter().map(|((policy, name), count)| (policy.clone(), name.clone(), *count)).collect()
-    }
-
     /// A store, with its limits not yet in force.
     pub(crate) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(self.engine(), state);
         store.limiter(|state| &mut state.meter);
-        store.set_max_component_handles(HANDLES_MAX);
         store
     }
 
@@ -244,6 +228,7 @@ impl Runtime {
     /// Puts the limits of one question in force.
     pub(crate) fn limit(&self, store: &mut Store<State>, limits: &Limits) {
         store.set_hostcall_fuel(limits.hand_over_bytes);
+        store.set_max_component_handles(limits.handles);
         if self.0.metered {
             // Refused only where there is no meter.
             let _ = store.set_fuel(u64::MAX);

@@ -1,4 +1,4 @@
-//! Policies that are tried on real mail without a say: asked about a message after its answer is known, off the way of the client.
+//! Policies that are tried on real mail without a say: asked about a message after its answer was given, off the way of the client.
 //!
 //! They work on a copy of their own. Shadows of one message are a chain that might have been: what one of them would have changed, the
 //! next one sees; all of them are asked, whatever those before them ruled. Their effects go nowhere; where a ruling is another than the
@@ -15,10 +15,15 @@ use secmx_core::ruling::Edit;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 
 /// Messages that shadows are asked about at the same time, so that they never take more than a share of the engine's turns.
 const AT_ONCE: usize = 8;
+
+/// How long a generation that is over waits for its shadows to notice, milliseconds.
+const PATIENCE_MS: u32 = 1_000;
 
 /// Differences of a policy that are listed; older ones are only counted.
 const LISTED: usize = 50;
@@ -96,42 +101,83 @@ impl Ledger {
 pub(crate) struct Shadows {
     policies: Arc<Vec<Policy>>,
     places: Arc<Semaphore>,
+    /// Whether their generation is over.
+    over: watch::Sender<bool>,
+}
+
+impl Drop for Shadows {
+    /// Ends those under way: a guest gives way every 5 ms. They must not outlive the executor, whose clock they read.
+    fn drop(&mut self) {
+        self.over.send_replace(true);
+        for _ in 0..PATIENCE_MS {
+            if self.over.receiver_count() == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Shadows {
     pub(crate) fn new(policies: Vec<Policy>) -> Self {
-        Self { policies: Arc::new(policies), places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { policies: Arc::new(policies), places: Arc::new(Semaphore::new(AT_ONCE)), over: watch::Sender::new(false) }
     }
 
     pub(crate) fn policies(&self) -> &[Policy] {
         &self.policies
     }
 
-    /// Asks those that apply, later. `enforced` is the ruling in force.
-    pub(crate) fn follow(&self, session: &SessionFacts, message: Arc<Inspected>, enforced: &'static str) {
+    /// Those that apply, who are not asked yet. `enforced` is the ruling in force.
+    pub(crate) fn follow(&self, session: &SessionFacts, message: Arc<Inspected>, enforced: &'static str) -> Following {
         let occasion = message.occasion(&session.listener);
         let applies = |policy: &Policy| policy.loaded.has("content") && policy.applies(&occasion);
         let asked: Vec<usize> = (0..self.policies.len()).filter(|at| self.policies.get(*at).is_some_and(applies)).collect();
-        if asked.is_empty() {
-            return;
-        }
-        let policies = Arc::clone(&self.policies);
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let run = (!asked.is_empty()).then(|| Run { session: session.clone(), message, enforced });
+        Following { policies: Arc::clone(&self.policies), places: Arc::clone(&self.places), over: self.over.clone(), asked, run }
+    }
+}
+
+/// Shadows that are to be asked about one message, once its answer was given. Dropped, they are not asked.
+#[derive(Debug)]
+#[must_use = "shadows are asked when this begins"]
+pub struct Following {
+    policies: Arc<Vec<Policy>>,
+    places: Arc<Semaphore>,
+    over: watch::Sender<bool>,
+    /// Their places among the policies.
+    asked: Vec<usize>,
+    /// `None` when nobody is asked.
+    run: Option<Run>,
+}
+
+impl Following {
+    /// Asks them, beside whatever else is done. Must be called within an executor.
+    pub fn begin(self) {
+        let Self { policies, places, over, asked, run: Some(run) } = self else { return };
+        let Ok(place) = places.try_acquire_owned() else {
             for policy in asked.iter().filter_map(|at| policies.get(*at)) {
-                policy.count("shadow-left-out");
                 policy.ledger().left_out(policy.name());
             }
             return;
         };
-        let run = Run { session: session.clone(), message, enforced };
-        tokio::spawn(async move {
+        // On a thread of its own: on those that serve clients a guest gives way every 5 ms, and nobody looks at a socket before some dozens
+        // of such turns are over.
+        let (executor, mut over) = (Handle::current(), over.subscribe());
+        tokio::task::spawn_blocking(move || {
             let _place = place;
-            run.over(asked.into_iter().filter_map(|at| policies.get(at))).await;
+            executor.block_on(async {
+                tokio::select! {
+                    biased;
+                    _ = over.wait_for(|over| *over) => {}
+                    () = run.over(asked.into_iter().filter_map(|at| policies.get(at))) => {}
+                }
+            });
         });
     }
 }
 
 /// One message on its way through the shadows.
+#[derive(Debug)]
 struct Run {
     session: SessionFacts,
     message: Arc<Inspected>,
@@ -157,7 +203,6 @@ impl Run {
     fn compare(&self, policy: &Policy, shadow: &'static str, code: Option<String>) {
         let (subject, enforced) = (&self.message.facts.id, self.enforced);
         let difference = (shadow != enforced).then(|| {
-            policy.count("shadow-differs");
             policy.observe(&Event::ShadowDiffers {
                 policy: policy.name(),
                 version: policy.version(),

@@ -41,6 +41,18 @@
   (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
     (alias outer 1 $pollable (type $q)) (export "pollable" (type $p (eq $q)))
     (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+  (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+  (alias export $errors "error" (type $error))
+  (import "wasi:io/streams@0.2.0" (instance $streams
+    (alias outer 1 $error (type $f)) (export "error" (type $e (eq $f)))
+    (type $v (variant (case "last-operation-failed" (own $e)) (case "closed"))) (export "stream-error" (type $failure (eq $v)))
+    (export "output-stream" (type $o (sub resource)))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $o)) (param "contents" (list u8)) (result (result (error $failure)))))))
+  (alias export $streams "output-stream" (type $output))
+  (import "wasi:cli/stdout@0.2.0" (instance $stdout
+    (alias outer 1 $output (type $q)) (export "output-stream" (type $o (eq $q)))
+    (export "get-stdout" (func (result (own $o))))))
   (alias export $sessions "session" (type $session))
   (alias export $messages "message" (type $message))
   (core module $memory
@@ -65,6 +77,8 @@
   (core func $in-list (canon lower (func $host "in-list") (memory (core memory $memory "memory"))))
   (core func $subscribe (canon lower (func $clock "subscribe-duration")))
   (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $stdout (canon lower (func $stdout "get-stdout")))
+  (core func $print (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory (core memory $memory "memory"))))
   (core module $code
     (import "env" "memory" (memory 2))
     (import "env" "octets" (func $octets (param i32) (result i64)))
@@ -82,6 +96,8 @@
     (import "env" "in-list" (func $in-list (param i32 i32 i32 i32) (result i32)))
     (import "env" "subscribe" (func $subscribe (param i64) (result i32)))
     (import "env" "block" (func $block (param i32)))
+    (import "env" "stdout" (func $stdout (result i32)))
+    (import "env" "print" (func $print (param i32 i32 i32 i32)))
     (data (i32.const 64) "X-Policy") (data (i32.const 80) "one\0d\0atwo") (data (i32.const 96) "policy.word")
     (data (i32.const 112) "a\00b") (data (i32.const 120) "X Y:") (data (i32.const 128) "b@\0d\0ac") (data (i32.const 136) "\ff\fe\fd")
     (func $reason (param $kind i32) (param $code i32) (param $code-octets i32) (param $text i32) (param $text-octets i32) (result i32)
@@ -102,7 +118,8 @@
     (export "add-field" (func $add-field)) (export "replace-field" (func $replace-field))
     (export "add-recipient" (func $add-recipient)) (export "set-tag" (func $set-tag)) (export "drop" (func $drop))
     (export "log" (func $log)) (export "count" (func $count)) (export "in-list" (func $in-list))
-    (export "subscribe" (func $subscribe)) (export "block" (func $block))))))
+    (export "subscribe" (func $subscribe)) (export "block" (func $block))
+    (export "stdout" (func $stdout)) (export "print" (func $print))))))
   (func $inspect (param "session" (own $session)) (param "message" (own $message)) (result $ruling)
     (canon lift (core func $code "inspect") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (instance $content (export "inspect" (func $inspect)))

@@ -207,6 +207,14 @@ impl Config {
         }
     }
 
+    /// The same with what the files of its lists hold now. Errors name the list and the file.
+    pub(crate) fn with_lists_read_again(mut self) -> anyhow::Result<Self> {
+        for (name, list) in &mut self.list {
+            list.read_again().map_err(|(path, error)| anyhow::anyhow!("list.{name}.file: cannot read {}: {error}", path.display()))?;
+        }
+        Ok(self)
+    }
+
     /// The first thing in `new` that a running gateway cannot take over, as its key.
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         let places = |config: &Self| config.receive.iter().map(|(name, door)| (name.clone(), door.listen.clone())).collect::<Vec<_>>();

@@ -157,6 +157,8 @@ pub struct Limits {
     /// `effects`: edits, recipients, steps of a plan, tags and pieces of evidence, so many of each, that one answer may have; more is a
     /// fault. Default 1000.
     pub effects: Option<usize>,
+    /// `handles`: handles of resources, such as the message and its session, that it may hold at a time; more is a fault. Default 1000.
+    pub handles: Option<usize>,
     /// `max_uses`: questions that one instance answers, 1 to 100. 1 is a fresh instance for each, so that nothing of one message is there
     /// for the next; more is for language runtimes that are slow to begin. An instance that failed is never asked again. Default 1.
     pub max_uses: Option<u32>,
@@ -293,6 +295,7 @@ impl Limits {
             log_octets: section.optional("log").map(|Size(octets)| octets),
             hand_over_octets: section.optional("hand_over").map(|Size(octets)| octets),
             effects: section.optional("effects"),
+            handles: section.optional("handles"),
             max_uses: max_uses(section),
         }
     }

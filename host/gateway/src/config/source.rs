@@ -95,6 +95,7 @@ fn limits(usual: &Policies, policy: &Policy, manifest: Option<&Manifest>) -> Lim
         log_bytes: own.log_octets.map_or(default.log_bytes, octets),
         hand_over_bytes: own.hand_over_octets.map_or(default.hand_over_bytes, octets),
         effects: own.effects.unwrap_or(default.effects),
+        handles: own.handles.unwrap_or(default.handles),
         max_uses: own.max_uses.or(wanted.max_uses.map(|uses| uses.min(usual.max_uses))).unwrap_or(default.max_uses),
     }
 }

@@ -48,6 +48,9 @@ pub(crate) struct Row {
     pub(crate) rulings: BTreeMap<String, u64>,
     /// How often it failed.
     pub(crate) faults: u64,
+    /// What it counted itself, by the names that it gave.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) counters: BTreeMap<String, u64>,
     /// Time that a question took on average, microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) average_us: Option<u64>,
@@ -138,6 +141,7 @@ impl Row {
             asked,
             rulings: policy.tally.rulings.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             faults: policy.tally.faults,
+            counters: policy.tally.counters.clone(),
             average_us: policy.tally.microseconds.checked_div(asked),
             shadow: policy.shadow.as_ref().map(Shadow::of),
         }

@@ -21,7 +21,7 @@ use secmx_core::report::Event;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -41,7 +41,10 @@ const BATCH: usize = 1_000;
 pub struct Decisions(Arc<Inner>);
 
 struct Inner {
+    /// Those of the start, but for `enabled`.
     settings: Settings,
+    /// As the configuration in force has it.
+    enabled: AtomicBool,
     waiting: Mutex<VecDeque<String>>,
     lines: Mutex<Option<Lines>>,
     /// One after the other empties what waits.
@@ -65,6 +68,7 @@ impl Decisions {
     pub fn new(settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             settings: settings.clone(),
+            enabled: AtomicBool::new(settings.enabled),
             waiting: Mutex::default(),
             lines: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -77,8 +81,17 @@ impl Decisions {
 
     /// Opens the file, so that one that cannot be written is said at the start. Errors name it.
     pub fn open(&self) -> Result<()> {
-        let opened = if self.0.settings.enabled { self.0.append(&[], false) } else { Ok(()) };
+        let opened = if self.is_enabled() { self.0.append(&[], false) } else { Ok(()) };
         opened.with_context(|| format!("cannot write {}", self.0.settings.file.display()))
+    }
+
+    /// Another generation is in force, in which decisions are written down or not. What was noted before is written in any case.
+    pub(crate) fn enable(&self, enabled: bool) {
+        self.0.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.0.enabled.load(Ordering::Relaxed)
     }
 
     /// Lines that did not get into the file: `secmx_decisions_lost_total`.
@@ -109,7 +122,7 @@ impl Decisions {
 
     /// Notes what shadows did. Never waits.
     pub(crate) fn watch(&self, event: &Event<'_>) {
-        if !self.0.settings.enabled || !matches!(event, Event::ShadowDiffers { .. }) {
+        if !self.is_enabled() || !matches!(event, Event::ShadowDiffers { .. }) {
             return;
         }
         let now = Timestamp::now();
@@ -173,9 +186,6 @@ impl Decisions {
     /// Moves all that waits into the file. What could not be written still waits afterwards.
     pub async fn write_out(&self, spool: &dyn Spool) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        if !self.0.settings.enabled {
-            return Ok(());
-        }
         loop {
             let notes = spool.notes(BATCH).await?;
             let passed: Vec<String> = {

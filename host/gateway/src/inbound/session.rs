@@ -22,7 +22,7 @@ use secmx_core::report::{EnhancedStatus, Event, Reply};
 use secmx_core::ruling::{ClientCertificate, ContentEffects, Question, Reason, Ruling, Terms};
 use secmx_core::smtp::reply;
 use secmx_core::smtp::server::{AuthRefusal, AuthStep, Client, Disposition, Effect, Hello, Input, Judged, Refusal, ServerSession};
-use secmx_policy::{Fault, MessageFacts, Minutes, SessionFacts};
+use secmx_policy::{Fault, Following, MessageFacts, Minutes, SessionFacts};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem;
@@ -74,6 +74,8 @@ pub(super) struct Session {
     pub(super) decided: Option<Pending>,
     /// Name of the policy that ruled on the content.
     ruled_by: Option<String>,
+    /// Shadows that wait until the client has its answer.
+    following: Vec<Following>,
     unsent: Vec<u8>,
     messages: u32,
     /// The session knows that the gateway is going down.
@@ -126,6 +128,7 @@ impl Session {
             queue: None,
             decided: None,
             ruled_by: None,
+            following: Vec::new(),
             unsent: Vec::new(),
             messages: 0,
             told_to_end: false,
@@ -275,8 +278,14 @@ impl Session {
         }
     }
 
-    /// Sends what waits to be sent. False when the client does not take it.
+    /// Sends what waits to be sent, and has those asked who waited for that. False when the client does not take it.
     async fn flush(&mut self) -> bool {
+        let sent = self.send().await;
+        self.following.drain(..).for_each(Following::begin);
+        sent
+    }
+
+    async fn send(&mut self) -> bool {
         if self.unsent.is_empty() {
             return true;
         }
@@ -446,7 +455,8 @@ impl Session {
             authenticity: author.clone().map(|author| author as _),
             tags: BTreeMap::new(),
         };
-        let inspection = self.generation.policies.hearing(minutes).content(&self.facts, message).await;
+        let (inspection, following) = self.generation.policies.hearing(minutes).content(&self.facts, message).await;
+        self.following.push(following);
         self.facts.authentication_results = author.as_ref().and_then(|author| author.known()).map(Found::results).unwrap_or_default();
         let removals = match &inspection {
             Ok(inspection) => self.write_results(author, &inspection.ruling, &content).await,

@@ -10,6 +10,7 @@ mod message;
 mod output;
 mod session;
 mod store;
+mod wasi;
 
 use crate::bindings::secmx::policy::destination::Exchanger;
 use crate::bindings::secmx::policy::types;
@@ -25,15 +26,13 @@ use crate::resolver::{Lookup, NoAnswer};
 use crate::sandbox::{Limits, Meter};
 use crate::store::Writes;
 use crate::trial::Trialled;
-use output::Output;
 use secmx_core::channel::Channel;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::OnceCell;
-use wasmtime::component::ResourceTable;
+use wasi::Wasi;
 use wasmtime::{Result, format_err};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Messages of up to this many octets are taken apart at once; larger ones off the way of other messages.
 const SMALL: u64 = 64 << 10;
@@ -155,15 +154,9 @@ pub(crate) struct State {
     writes: Writes,
     log_bytes: usize,
     effects_max: usize,
+    handles: usize,
     pub(crate) meter: Meter,
     wasi: Option<Wasi>,
-}
-
-/// The empty world that language runtimes expect.
-struct Wasi {
-    context: WasiCtx,
-    table: ResourceTable,
-    output: Output,
 }
 
 impl State {
@@ -177,6 +170,7 @@ impl State {
             writes: Writes::default(),
             log_bytes: limits.log_bytes,
             effects_max: limits.effects,
+            handles: limits.handles,
             meter: Meter::new(limits.memory_bytes),
             wasi: None,
         }
@@ -185,12 +179,13 @@ impl State {
     /// Another question to the same instance.
     pub(crate) fn renew(&mut self, facts: Facts) {
         self.now = now(&facts);
+        self.wasi.iter().for_each(|wasi| wasi.set_clock(self.now));
         self.facts = facts;
     }
 
     /// What is left after the call, and no longer here. What the language runtime printed becomes lines of the log.
     pub(crate) fn take_parts(&mut self) -> (Effects, Story, Writes) {
-        let printed = self.wasi.as_ref().map(|wasi| wasi.output.take()).unwrap_or_default();
+        let printed = self.wasi.as_ref().map(Wasi::printed).unwrap_or_default();
         for line in String::from_utf8_lossy(&printed).lines() {
             self.write("info", line.to_owned());
         }
@@ -254,20 +249,6 @@ impl State {
 fn now(facts: &Facts) -> u64 {
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     facts.trial.as_ref().and_then(|trial| trial.now).unwrap_or_else(clock)
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let capacity = self.log_bytes;
-        let wasi = self.wasi.get_or_insert_with(|| {
-            let output = Output::new(capacity);
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(1_000);
-            let context = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();
-            Wasi { context, table, output }
-        });
-        WasiCtxView { ctx: &mut wasi.context, table: &mut wasi.table }
-    }
 }
 
 impl types::Host for State {}

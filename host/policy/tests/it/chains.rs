@@ -1,16 +1,20 @@
 //! Policies in a row: order, what ends a chain, what adds up.
 
-use crate::guests::{ACCEPT, ADD_FIELD, PASS, QUARANTINE, SET_TAG, policy, sender};
+use crate::guests::{ACCEPT, ADD_FIELD, FOREVER, PASS, QUARANTINE, SET_TAG, policy, sender};
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::senders::facts;
 use crate::{runtime, set};
 use bytes::Bytes;
 use secmx_core::channel::Level;
+use secmx_core::report::Event;
 use secmx_core::role::SenderRole;
 use secmx_core::ruling::{Edit, Plan, Ruling, Step};
-use secmx_policy::{DestinationFacts, Editor, Minutes, Mode, Named, PolicySet, PolicySource, ShadowDifference};
-use std::sync::Arc;
+use secmx_policy::{
+    DestinationFacts, Editor, Limits, Minutes, Mode, Named, PolicySet, PolicySource, Runtime, RuntimeLimits, ShadowDifference,
+};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const SECURE_ONLY: &str = "(call $set-role (local.get $destination) (i32.const 1))";
@@ -54,6 +58,63 @@ async fn a_shadow_has_no_say() {
     assert!(differs.contains(r#""enforced":"pass","shadow":"quarantine","code":"policy.word""#), "{differs}");
     assert!(told("\"next\"", "policy.ruled").is_some_and(|line| line.contains(r#""shadow":true"#)));
     assert!(told("\"same\"", "policy.shadow-differs").is_none());
+}
+
+/// Page 3, B: "off the latency path". Nobody without a say is asked before the caller has answered, and answers are given while one of them
+/// loops without end.
+#[tokio::test]
+async fn an_endless_shadow_keeps_no_answer() {
+    let limits = Limits { time: Duration::from_secs(60), wall: Duration::from_secs(60), ..Limits::default() };
+    let named = Arc::new(Named::default());
+    let shadow = |source| PolicySource { mode: Mode::Shadow, limits: limits.clone(), named: Arc::clone(&named), ..source };
+    let (runtime, _) = runtime();
+    let sources = vec![policy("live", "", PASS), shadow(policy("quick", "", QUARANTINE)), shadow(policy("endless", "", FOREVER))];
+    let set = PolicySet::load(&runtime, sources).expect("loads");
+    let asked = |name: &str| runtime.shadows().get(name).map_or(0, |tally| tally.asked);
+    let mut minutes = Minutes::default();
+    let (answer, following) = set.hearing(&mut minutes).content(&session(), message()).await;
+    assert_eq!(answer.expect("an answer").ruling, Ruling::Pass);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asked("quick"), 0, "the answer was not given yet");
+    following.begin();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while asked("quick") < 1 {
+        assert!(Instant::now() < patience, "{:?}", runtime.shadows());
+        tokio::task::yield_now().await;
+    }
+    let (answer, following) = set.hearing(&mut minutes).content(&session(), message()).await;
+    assert_eq!(answer.expect("an answer").ruling, Ruling::Pass);
+    assert_eq!(asked("endless"), 0, "it still loops");
+    drop((set, following));
+    while Arc::strong_count(&named) > 1 {
+        assert!(Instant::now() < patience, "it does not end with its generation");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A guest that loops stands in the way of nobody who looks at sockets.
+#[tokio::test]
+async fn shadows_are_asked_on_threads_of_their_own() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (here, told) = (thread::current().id(), Arc::clone(&seen));
+    let observer = move |event: &Event<'_>| {
+        if let Event::PolicyRuled(moment) = event {
+            told.lock().expect("not poisoned").push((moment.shadow, thread::current().id() == here));
+        }
+    };
+    let runtime =
+        Runtime::new(RuntimeLimits { concurrent_questions: 4, ..RuntimeLimits::default() }, Arc::new(observer)).expect("an engine");
+    let shadow = PolicySource { mode: Mode::Shadow, ..policy("next", "", PASS) };
+    let set = PolicySet::load(&runtime, vec![policy("live", "", PASS), shadow]).expect("loads");
+    assert!(set.content(&session(), message()).await.is_ok());
+    let patience = Instant::now() + Duration::from_secs(20);
+    while runtime.shadows().is_empty() {
+        assert!(Instant::now() < patience, "{seen:?}");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*seen.lock().expect("not poisoned"), [(false, true), (true, false)]);
 }
 
 /// Puts a field before the message.
@@ -102,7 +163,7 @@ async fn the_minutes_name_who_was_asked_and_what_it_cost() {
     let counts = format!("(drop (call $octets (local.get $message))) {PASS}");
     let (set, _) = set(vec![policy("first", "", &counts), policy("second", "", "unreachable"), policy("third", "", PASS)]);
     let mut minutes = Minutes::default();
-    assert!(set.hearing(&mut minutes).content(&session(), message()).await.is_err());
+    assert!(set.hearing(&mut minutes).content(&session(), message()).await.0.is_err());
     let said: Vec<_> = minutes.said().iter().map(|said| (said.policy(), said.ruling, said.fault.is_some())).collect();
     assert_eq!(said, [("first", "pass", false), ("second", "defer", true)]);
     assert_eq!((minutes.said()[0].cost.calls.as_slice(), minutes.said()[0].sha256().len()), (&[("message.octets", 1)][..], 64));

@@ -4,10 +4,11 @@ use crate::Log;
 use crate::guests::{PASS, policy};
 use crate::hostile::message;
 use crate::receivers::session;
-use secmx_policy::{LoadError, PolicyInfo, PolicySet, Runtime, RuntimeLimits, Workshop};
+use secmx_policy::{LoadError, PolicyInfo, PolicySet, PolicySource, Runtime, RuntimeLimits, Workshop};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// An engine with this cache. Without `compiles` everything must come from there.
 fn engine(cache: &Path, metered: bool, compiles: bool) -> (Runtime, Log) {
@@ -16,6 +17,21 @@ fn engine(cache: &Path, metered: bool, compiles: bool) -> (Runtime, Log) {
     let workshop = Workshop { cache: Some(cache.to_owned()), program, ..Workshop::default() };
     let limits = RuntimeLimits { concurrent_questions: 4, metered, ..RuntimeLimits::default() };
     (Runtime::start(limits, workshop, log.observer(), Default::default()).expect("an engine"), log)
+}
+
+/// An engine whose cache holds the code of this policy with one bit changed. What it says of that is in the log.
+pub(crate) fn poisoned(source: &PolicySource) -> (TempDir, Runtime, Log) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("compiled");
+    PolicyInfo::of(&engine(&cache, false, true).0, source).expect("compiles");
+    for file in codes(&cache) {
+        let mut octets = fs::read(&file).expect("there");
+        let middle = octets.len() / 2;
+        octets[middle] ^= 0x40;
+        fs::write(&file, octets).expect("written");
+    }
+    let (engine, log) = engine(&cache, false, true);
+    (folder, engine, log)
 }
 
 fn load(engine: &Runtime) -> Result<PolicyInfo, LoadError> {

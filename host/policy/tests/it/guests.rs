@@ -1,4 +1,4 @@
-//! Small guests in the text format: a content policy whose `inspect` is the given code, and a sender policy with the given `route`.
+//! Small guests in the text format: policies whose functions are the given code.
 
 use secmx_policy::PolicySource;
 
@@ -51,7 +51,7 @@ const CONTENT: &str = r#"(component
   (instance $content (export "inspect" (func $inspect)))
   (export "secmx:policy/content@0.1.0" (instance $content)))"#;
 
-/// A sender policy; `{route}` comes from the test, `admit` passes.
+/// A sender policy; `{route}` and `{admit}` come from the test.
 const SENDER: &str = r#"(component
   (import "secmx:policy/types@0.1.0" (instance $types
     (type $r (record (field "code" string) (field "text" string)))
@@ -95,7 +95,7 @@ const SENDER: &str = r#"(component
     (import "env" "attempt" (func $attempt (param i32 i32 i32)))
     (data (i32.const 96) "policy.word")
     (func (export "route") (param $destination i32) (result i32) {route})
-    (func (export "admit") (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 0))
+    (func (export "admit") (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {admit}))
   (core instance $code (instantiate $code (with "env" (instance
     (export "memory" (memory $memory "memory")) (export "set-role" (func $set-role)) (export "attempt" (func $attempt))))))
   (func $route (param "destination" (own $destination)) (result $ruling)
@@ -105,8 +105,46 @@ const SENDER: &str = r#"(component
   (instance $sender (export "route" (func $route)) (export "admit" (func $admit)))
   (export "secmx:policy/sender@0.1.0" (instance $sender)))"#;
 
-/// A content policy with `store` and `dns`; `{inspect}` comes from the test, and then it passes.
-const POWERS: &str = r#"(component
+/// A receiver policy; `{greet}`, `{mail}` and `{recipient}` come from the test.
+const RECEIVER: &str = r#"(component
+  (import "secmx:policy/types@0.1.0" (instance $types
+    (type $a (record (field "local-part" string) (field "domain" string)))
+    (export "address" (type (eq $a)))
+    (type $k (record (field "keyword" string) (field "value" (option string))))
+    (export "parameter" (type (eq $k)))
+    (type $r (record (field "code" string) (field "text" string)))
+    (export "reason" (type $reason (eq $r)))
+    (type $e (tuple u8 u16 u16))
+    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
+    (export "reply" (type $reply (eq $p)))
+    (type $both (tuple $reply $reason))
+    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
+      (case "quarantine" $reason) (case "discard" $reason)))
+    (export "ruling" (type (eq $v)))))
+  (alias export $types "address" (type $address))
+  (alias export $types "parameter" (type $parameter))
+  (alias export $types "ruling" (type $ruling))
+  (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
+  (alias export $sessions "session" (type $session))
+  (core module $code
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+    (func (export "greet") (param i32) (result i32) {greet})
+    (func (export "mail") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {mail})
+    (func (export "recipient") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {recipient}))
+  (core instance $code (instantiate $code))
+  (func $greet (param "session" (own $session)) (result $ruling)
+    (canon lift (core func $code "greet") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+  (func $mail (param "session" (own $session)) (param "reverse-path" (option $address)) (param "parameters" (list $parameter)) (result $ruling)
+    (canon lift (core func $code "mail") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+  (func $recipient (param "session" (own $session)) (param "reverse-path" (option $address)) (param "forward-path" $address)
+    (param "parameters" (list $parameter)) (result $ruling)
+    (canon lift (core func $code "recipient") (memory (core memory $code "memory")) (realloc (core func $code "realloc"))))
+  (instance $receiver (export "greet" (func $greet)) (export "mail" (func $mail)) (export "recipient" (func $recipient)))
+  (export "secmx:policy/receiver@0.1.0" (instance $receiver)))"#;
+
+/// A content policy with a store and DNS; `{inspect}` comes from the test, and then it passes.
+const KEEPER: &str = r#"(component
   (import "secmx:policy/types@0.1.0" (instance $types
     (type $r (record (field "code" string) (field "text" string)))
     (export "reason" (type $reason (eq $r)))
@@ -152,7 +190,7 @@ const POWERS: &str = r#"(component
 /// Gives `pass`: the case number 0 at address 0.
 pub(crate) const PASS: &str = "i32.const 0";
 
-/// Asks for TXT of x.test; traps when it is not found.
+/// For [`keeper`]: asks for TXT of x.test; traps when it is not found.
 pub(crate) const ASK: &str = "(call $query (i32.const 80) (i32.const 6) (i32.const 96) (i32.const 3) (i32.const 256)) \
     (if (i32.load8_u (i32.const 256)) (then unreachable))";
 
@@ -173,23 +211,45 @@ pub(crate) const QUARANTINE: &str = "(i32.store8 (i32.const 0) (i32.const 4)) (i
     (i32.store (i32.const 8) (i32.const 11)) (i32.store (i32.const 12) (i32.const 96)) (i32.store (i32.const 16) (i32.const 11)) \
     (i32.const 0)";
 
+/// For [`keeper`]: adds 1 to what is kept; traps when the sum that comes back is 3.
+pub(crate) const COUNT_TO_TWO: &str = "(call $increment (i32.const 64) (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 0) (i32.const 256)) \
+    (if (i64.eq (i64.load (i32.const 264)) (i64.const 3)) (then unreachable))";
+
 /// Gives `accept` for the reason `policy.word`.
 pub(crate) const ACCEPT: &str = "(i32.store8 (i32.const 0) (i32.const 1)) (i32.store (i32.const 4) (i32.const 96)) \
     (i32.store (i32.const 8) (i32.const 11)) (i32.store (i32.const 12) (i32.const 96)) (i32.store (i32.const 16) (i32.const 11)) \
     (i32.const 0)";
 
-/// A sender policy.
+/// A sender policy that admits every channel.
 pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
-    PolicySource::new(name, wat::parse_str(SENDER.replace("{route}", route)).expect("valid text"), "{}")
+    admitting(name, route, PASS)
+}
+
+/// A sender policy.
+pub(crate) fn admitting(name: &str, route: &str, admit: &str) -> PolicySource {
+    let text = SENDER.replace("{route}", route).replace("{admit}", admit);
+    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+}
+
+/// A receiver policy.
+pub(crate) fn receiver(name: &str, greet: &str, mail: &str, recipient: &str) -> PolicySource {
+    let text = RECEIVER.replace("{greet}", greet).replace("{mail}", mail).replace("{recipient}", recipient);
+    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+}
+
+/// A content policy that wants `store` and `dns`, and passes after this code.
+pub(crate) fn keeper(name: &str, inspect: &str) -> PolicySource {
+    PolicySource::new(name, wat::parse_str(KEEPER.replace("{inspect}", inspect)).expect("valid text"), "{}")
+}
+
+/// A content policy that has the functions of the hostile ones.
+pub(crate) fn able(name: &str, inspect: &str) -> PolicySource {
+    let text = include_str!("../hostile.wat").replace("{inspect}", inspect).replace("{realloc}", "i32.const 65536").replace("{beside}", "");
+    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
 }
 
 /// A content policy; `functions` stand beside its `inspect`.
 pub(crate) fn policy(name: &str, functions: &str, inspect: &str) -> PolicySource {
     let text = CONTENT.replace("{module}", functions).replace("{inspect}", inspect);
     PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
-}
-
-/// The component of a content policy that has `store` and `dns`, runs this code and passes.
-pub(crate) fn with_powers(inspect: &str) -> Vec<u8> {
-    wat::parse_str(POWERS.replace("{inspect}", inspect)).expect("valid text")
 }

@@ -1,13 +1,13 @@
 //! S8: guests that mean harm are stopped, by name, and nothing else notices.
 
-use crate::guests::{ADD_FIELD, FOREVER, PASS, SET_TAG, SMUGGLE, policy};
+use crate::guests::{ADD_FIELD, FOREVER, PASS, SET_TAG, SMUGGLE, able, admitting, policy, receiver, sender};
 use crate::receivers::session;
 use crate::{runtime, set};
 use bytes::Bytes;
 use secmx_core::mail::{Envelope, Mailbox};
 use secmx_core::ruling::Ruling;
 use secmx_policy::manifest::Grant;
-use secmx_policy::{Duty, Fault, Limits, LoadError, MessageFacts, OnError, PolicySet, PolicySource};
+use secmx_policy::{Duty, Fault, Limits, LoadError, MessageFacts, OnError, PolicySet, PolicySource, Runtime, RuntimeLimits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,6 +85,51 @@ async fn effects_are_bounded() {
     assert!(fault.detail.contains("more than 2 effects of a kind: do less in one answer"), "{fault}");
     let (set, _) = set(vec![PolicySource { limits, ..policy("few", "", &format!("{} {PASS}", ADD_FIELD.repeat(2))) }]);
     assert!(set.content(&session(), message()).await.is_ok());
+}
+
+/// As many handles as its limits say: the session and the message are two, each pollable is one more.
+#[tokio::test]
+async fn handles_are_bounded() {
+    let subscribing = |number: usize| format!("{} {PASS}", "(drop (call $subscribe (i64.const 1)))".repeat(number));
+    let limits = Limits { handles: 10, ..Limits::default() };
+    for (number, good) in [(8, true), (9, false)] {
+        let (set, _) = set(vec![PolicySource { limits: limits.clone(), ..able("collector", &subscribing(number)) }]);
+        assert_eq!(set.content(&session(), message()).await.is_ok(), good, "{number}");
+    }
+}
+
+/// Without address space for a pool instances are made on demand, and that is said.
+#[tokio::test]
+async fn without_a_pool_policies_run_all_the_same() {
+    let log = crate::Log::default();
+    // More than 47 bits of addresses.
+    let limits = RuntimeLimits { concurrent_questions: 4_096, memory_bytes_max: 4 << 30, ..RuntimeLimits::default() };
+    let runtime = Runtime::new(limits, log.observer()).expect("an engine");
+    assert!(log.lines().iter().any(|line| line.contains("policies run without a pool, which is slower: ")), "{:?}", log.lines());
+    let set = PolicySet::load(&runtime, vec![policy("good", "", PASS)]).expect("loads");
+    assert_eq!(set.content(&session(), message()).await.expect("an answer").ruling, Ruling::Pass);
+}
+
+/// A policy that would fail on the plainest mail does not come into force, whatever it is asked.
+#[test]
+fn whoever_fails_in_rehearsal_is_named_with_the_question() {
+    let (runtime, _) = runtime();
+    let trap = "unreachable";
+    for (question, source) in [
+        ("receiver.greet", receiver("p", trap, PASS, PASS)),
+        ("receiver.mail", receiver("p", PASS, trap, PASS)),
+        ("receiver.recipient", receiver("p", PASS, PASS, trap)),
+        ("content.inspect", policy("p", "", trap)),
+        ("sender.route", sender("p", trap)),
+        ("sender.admit", admitting("p", PASS, trap)),
+    ] {
+        let error = PolicySet::load(&runtime, vec![source]).expect("loads").rehearse().expect_err("it fails").to_string();
+        assert!(error.contains("shown a small message") && error.contains(question), "{question}: {error}");
+    }
+    let good = vec![receiver("r", PASS, PASS, PASS), policy("c", "", PASS), sender("s", PASS)];
+    let set = PolicySet::load(&runtime, good).expect("loads");
+    set.rehearse().expect("nobody fails");
+    assert!(set.policies().iter().all(|policy| policy.tally.asked() == 0), "nobody was counted");
 }
 
 #[tokio::test]

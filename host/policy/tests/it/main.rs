@@ -8,6 +8,7 @@ mod documents;
 mod escrow;
 mod guests;
 mod hostile;
+mod inert;
 mod manifests;
 mod messages;
 mod opaque;

@@ -1,6 +1,6 @@
 //! `store` and `dns`, by grant: what a policy keeps outlives the call and the generation, and only the calls that succeeded count.
 
-use crate::guests::{ASK, with_powers};
+use crate::guests::{ASK, COUNT_TO_TWO, keeper};
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::runtime;
@@ -8,12 +8,8 @@ use secmx_policy::manifest::Grant;
 use secmx_policy::{Answering, Lookup, Named, NoAnswer, PolicySet, PolicySource, Resolver};
 use std::sync::Arc;
 
-/// Adds 1; traps when the sum that comes back is 3.
-const COUNT_TO_TWO: &str = "(call $increment (i32.const 64) (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 0) (i32.const 256)) \
-    (if (i64.eq (i64.load (i32.const 264)) (i64.const 3)) (then unreachable))";
-
 fn source(inspect: &str, grant: Grant) -> PolicySource {
-    PolicySource { grant: Some(grant), ..PolicySource::new("counter", with_powers(inspect), "{}") }
+    PolicySource { grant: Some(grant), ..keeper("counter", inspect) }
 }
 
 fn all() -> Grant {

@@ -5,7 +5,7 @@ use crate::guests::{ADD_FIELD, FOREVER, PASS, policy};
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::table::{self, Guest};
-use crate::{Log, runtime};
+use crate::{Log, compiled, runtime};
 use secmx_core::ruling::{Edit, Ruling};
 use secmx_policy::{Inspection, Limits, OnError, PolicySet, PolicySource, Runtime};
 use std::time::{Duration, Instant};
@@ -20,16 +20,32 @@ async fn s8_hostile_guests_harm_nobody_whatever_becomes_of_faults() {
     let mut wrong = Vec::new();
     for guest in table::guests() {
         for (on_error, becomes) in BECOMES {
-            if let Err(why) = asked(&runtime, &log, &guest, on_error, becomes).await {
+            let asked = if guest.is_poisoned() {
+                asked_from_poisoned_cache(&guest, on_error, becomes).await
+            } else {
+                asked(&runtime, &log, &guest, on_error, becomes).await
+            };
+            if let Err(why) = asked {
                 wrong.push(format!("{}, {on_error:?}: {why}", guest.name));
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     // 8 KiB a question, however much was written.
-    let flood =
-        log.lines().iter().filter(|line| line.contains(r#""event":"policy.log""#) && line.contains(r#""policy":"floods-the-log""#)).count();
-    assert!((1..=4 * 8).contains(&flood), "{flood}");
+    for policy in ["floods-the-log", "floods-standard-output"] {
+        let of_it = format!(r#""policy":"{policy}""#);
+        let lines = log.lines().into_iter().filter(|line| line.contains(r#""event":"policy.log""#) && line.contains(&of_it));
+        let (number, octets) = lines.fold((0, 0), |(number, octets), line| (number + 1, octets + line.len()));
+        assert!((1..=4 * 8).contains(&number) && octets <= 4 * (16 << 10), "{policy}: {number} lines, {octets} octets");
+    }
+}
+
+/// The same where its code in the cache is not as it was left: that is said, and it is compiled again.
+async fn asked_from_poisoned_cache(guest: &Guest, on_error: OnError, becomes: Option<&str>) -> Result<(), String> {
+    let (_folder, runtime, log) = tokio::task::block_in_place(|| compiled::poisoned(&guest.source()));
+    asked(&runtime, &log, guest, on_error, becomes).await?;
+    let said = log.lines().iter().any(|line| line.contains("compiled code in the cache is not used"));
+    said.then_some(()).ok_or_else(|| format!("nobody was told: {:?}", log.lines()))
 }
 
 /// One guest between two that do no harm.
@@ -68,17 +84,19 @@ async fn asked(runtime: &Runtime, log: &Log, guest: &Guest, on_error: OnError, b
 #[tokio::test]
 async fn s8_a_loop_is_stopped_at_its_deadline() {
     let (runtime, _) = runtime();
-    let limits = Limits { time: Duration::from_millis(50), ..Limits::default() };
+    let limit = Duration::from_millis(50);
+    let limits = Limits { time: limit, ..Limits::default() };
     let source = PolicySource { limits, ..policy("loop", "", FOREVER) };
     let set = std::thread::scope(|scope| scope.spawn(|| PolicySet::load(&runtime, vec![source]).expect("loads")).join().expect("no panic"));
     let mut times = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..5 {
         let started = Instant::now();
         assert!(set.content(&session(), message()).await.is_err());
         times.push(started.elapsed());
     }
     times.sort_unstable();
-    println!("a loop with a deadline of 50 ms was stopped after {times:?}");
+    let median = times[times.len() / 2];
+    println!("a loop with a deadline of 50 ms was stopped after {median:?}, median; {:?} beyond it; all: {times:?}", median - limit);
     assert!(times[0] < Duration::from_millis(500), "{times:?}");
 }
 

@@ -13,7 +13,7 @@ const SHOWN: usize = 5;
 /// Below the help.
 pub(super) const HELP: &str = "\
 Each kind of question is put to its policies from top to bottom; the first ruling that is not `pass` ends it. A role is asked only where it
-is played. Counts are since the gateway began, over reloads. Below a shadow stands what would have ended differently, with the last
+is played. Counts are since the gateway began, over reloads; `counted` is what a policy counts itself. Below a shadow stands what would have ended differently, with the last
 messages; `secmx explain ID` tells more of one.
 
 Example: secmx policy list --json";
@@ -57,6 +57,10 @@ fn line(text: &mut String, row: &Row) {
         let _ = write!(text, "; {average} µs");
     }
     text.push('\n');
+    if !row.counters.is_empty() {
+        let counted: Vec<String> = row.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let _ = writeln!(text, "      counted {}", counted.join(", "));
+    }
     if let Some(shadow) = &row.shadow {
         differences(text, shadow);
     }
