@@ -58,6 +58,8 @@ impl Index {
     /// Adds a delivery, or replaces what is known of it. A lease stays.
     pub(super) fn put(&mut self, entry: Entry) {
         let Entry { key, next, domain, octets, held } = entry;
+        // A message has one body: what its first delivery says of it holds for all, or the sum would not come out when they go.
+        let octets = self.octets_of(key.id).unwrap_or(octets);
         let lease = match self.unlist(key) {
             Some(slot) => slot.lease,
             None => {
@@ -329,7 +331,7 @@ mod tests {
         let mut index = Index::default();
         let second = DeliveryKey { number: 1, ..entry(1, 0, "x.test").key };
         index.put(entry(1, 0, "x.test"));
-        index.put(Entry { key: second, held: true, ..entry(1, 0, "y.test") });
+        index.put(Entry { key: second, held: true, octets: 99, ..entry(1, 0, "y.test") });
         index.put(entry(2, 3, "x.test"));
         assert_eq!(index.counts(), Counts { messages: 2, deliveries: 3, octets: 20 });
         index.claim(at(0), 9, LEASE, &|_| 9);

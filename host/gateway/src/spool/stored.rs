@@ -18,6 +18,9 @@ use serde::de::DeserializeOwned;
 /// Octets of a body in one record. What one read of a body costs at most.
 pub(super) const CHUNK_OCTETS: usize = 256 * 1024;
 
+/// Octets that no body has. A record that tells of more is not believed: as many chunks would be looked for as it says.
+const BODY_OCTETS_MAX: u64 = 1 << 36;
+
 pub(super) fn message_key(id: QueueId) -> [u8; 8] {
     id.to_bits().to_be_bytes()
 }
@@ -96,6 +99,9 @@ pub(super) fn put_delivery(delivery: &Delivery, octets: u64) -> Result<Write, Sp
 /// Reads what the index needs, and leaves the rest of the record unread but checked.
 pub(super) fn read_entry(key: &[u8], octets: &[u8]) -> Result<Entry, Broken> {
     let (head, _) = split(record::unseal(Table::Deliveries, key, octets)?)?;
+    if head.octets > BODY_OCTETS_MAX {
+        return Err(Broken::Content);
+    }
     let domain = std::str::from_utf8(head.domain).ok().and_then(|text| MailDomain::parse(text).ok());
     Ok(Entry {
         key: parse_key(key).ok_or(Broken::Content)?,
@@ -221,6 +227,17 @@ mod tests {
         assert_eq!(name(Table::Messages, &message_key(id)), format!("messages {id}"));
         assert_eq!(name(Table::Deliveries, &numbered_key(id, 3)), format!("deliveries {id}/3"));
         assert_eq!(name(Table::Deliveries, b"x\n"), "deliveries x\\n");
+    }
+
+    #[test]
+    fn more_octets_than_a_body_has_are_not_believed() {
+        let key = numbered_key(QueueId::new(1, 0), 0);
+        let read = |octets: u64| {
+            let head: [&[u8]; 6] =
+                [&0_i64.to_be_bytes(), &0_i32.to_be_bytes(), &octets.to_be_bytes(), &[0], &6_u16.to_be_bytes(), b"x.test"];
+            read_entry(&key, &record::seal(Table::Deliveries, &key, &head)).map(|entry| entry.octets)
+        };
+        assert_eq!((read(BODY_OCTETS_MAX), read(BODY_OCTETS_MAX + 1)), (Ok(BODY_OCTETS_MAX), Err(Broken::Content)));
     }
 
     #[test]
