@@ -81,10 +81,8 @@ fn l1_7_without_a_file_it_is_bes_and_ber_for_this_machine_only() {
     assert_eq!(config.tls.trust, [Trust::System]);
 }
 
-#[test]
-fn every_setting_arrives() {
-    let config = good(
-        r#"
+/// A setting of every kind.
+const WHOLE: &str = r#"
 hostname = "mx.x.test"
 postmaster = "pm@x.test"
 paths.state = "/var/lib/secmx"
@@ -121,8 +119,11 @@ limits = { time = "50ms", memory = "8MiB" }
 [log]
 format = "text"
 level = "debug"
-"#,
-    );
+"#;
+
+#[test]
+fn every_setting_arrives() {
+    let config = good(WHOLE);
     assert_eq!(config.postmaster, mailbox("pm@x.test"));
     let servers: Vec<String> = config.dns.resolvers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["127.0.0.1:53", "[::1]:53", "127.0.0.1:5353"]);

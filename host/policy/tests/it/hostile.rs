@@ -124,7 +124,7 @@ fn whoever_fails_in_rehearsal_is_named_with_the_question() {
         ("sender.admit", admitting("p", PASS, trap)),
     ] {
         let error = PolicySet::load(&runtime, vec![source]).expect("loads").rehearse().expect_err("it fails").to_string();
-        assert!(error.contains("shown a small message") && error.contains(question), "{question}: {error}");
+        assert!(error.contains("shown before they come into force") && error.contains(question), "{question}: {error}");
     }
     let good = vec![receiver("r", PASS, PASS, PASS), policy("c", "", PASS), sender("s", PASS)];
     let set = PolicySet::load(&runtime, good).expect("loads");
