@@ -46,7 +46,9 @@ impl Ground {
         let port = free_port(host)?.port();
         world.dns.mx("partner.test", &[(10, "mx.partner.test")]);
         world.dns.host("mx.partner.test", host.into());
-        let send = format!("[send]\nport = {port}\nallow_private = true\nretry = [\"1s\"]\n{POLICIES}");
+        // What is refused counts as an error of the session.
+        let more = "[receive.inside.limits]\nerrors = 1000000\n";
+        let send = format!("[send]\nport = {port}\nallow_private = true\nretry = [\"1s\"]\n{more}{POLICIES}");
         let config = world.config("deliver_to = \"smtp://127.0.0.1:9\"", &send)?;
         let identity = world.authority.issue(&["mx.partner.test"])?;
         let refuses = Behaviour { replies: vec![("RCPT TO:<no@".into(), "550 5.1.1 no\r\n".into())], ..Behaviour::default() };
