@@ -1,5 +1,5 @@
-//! What policies cost: content questions to fresh and to reused instances, and beside a neighbour or a shadow that never ends. Printed, never asserted:
-//! machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour | shadow]`.
+//! What policies cost: content questions to fresh and to reused instances, and beside a neighbour or a shadow that never ends. Printed, never
+//! asserted: machines differ. `cargo bench -p secmx-tests --bench policies [-- fresh | reused | neighbour | shadow]`.
 
 #[path = "../languages/guests.rs"]
 #[allow(dead_code, reason = "the guests of the languages' tests; some of it is for those alone")]
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime as Executor;
 
 /// Threads that answer, as many as the figures in the documents are for.
 const THREADS: usize = 2;
@@ -86,7 +87,7 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-fn threads() -> tokio::runtime::Runtime {
+fn threads() -> Executor {
     tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_time().build().expect("threads")
 }
 
@@ -146,13 +147,14 @@ fn neighbour() {
     println!("content questions of others beside a policy that never ends ({THREADS} threads)");
     let engine = engine();
     let good = load(&engine, vec![PolicySource::new("good", shipped("classification").expect("it is shipped"), "{}")]);
-    let mut quiet = paced(&good, None);
+    let executor = threads();
+    let mut quiet = paced(&executor, &good, None);
     let (p50, p99) = (percentile(&mut quiet, 50), percentile(&mut quiet, 99));
     println!("  alone                    p50 {:>7.1} µs   p99 {:>8.1} µs", p50.as_secs_f64() * 1e6, p99.as_secs_f64() * 1e6);
     let looping = wat::parse_str(include_str!("loop.wat")).expect("text");
     for (what, tolerance) in [("breaker as it is", Tolerance::default()), ("no breaker", Tolerance { faults: 0, ..Tolerance::default() })] {
         let bad = load(&engine, vec![PolicySource { tolerance, ..PolicySource::new("bad", looping.clone(), "{}") }]);
-        let mut beside = paced(&good, Some(bad));
+        let mut beside = paced(&executor, &good, Some(bad));
         let (half, most) = (percentile(&mut beside, 50), percentile(&mut beside, 99));
         let ratio = most.as_secs_f64() / p99.as_secs_f64();
         println!("  {what:<24} p50 {:>7.1} µs   p99 {:>8.1} µs   p99 × {ratio:.2}", half.as_secs_f64() * 1e6, most.as_secs_f64() * 1e6);
@@ -168,7 +170,10 @@ fn shadow() {
     let tolerance = Tolerance { faults: 0, ..Tolerance::default() };
     let endless = PolicySource { mode: Mode::Shadow, tolerance, ..PolicySource::new("endless", looping, "{}") };
     for (what, sources) in [("without", vec![good()]), ("with it, no breaker", vec![good(), endless])] {
-        let mut times = paced(&load(&engine, sources), None);
+        // A generation goes before the threads that its shadows are on.
+        let (executor, set) = (threads(), load(&engine, sources));
+        let mut times = paced(&executor, &set, None);
+        drop(set);
         let (half, most) = (percentile(&mut times, 50), percentile(&mut times, 99));
         let (half, most) = (half.as_secs_f64() * 1e6, most.as_secs_f64() * 1e6);
         println!("  {what:<24} p50 {half:>7.1} µs   p99 {most:>8.1} µs   {} answered", times.len());
@@ -178,8 +183,8 @@ fn shadow() {
 }
 
 /// Times of questions that come one every millisecond in each of some sessions, while another session asks the neighbour without end.
-fn paced(set: &Arc<PolicySet>, neighbour: Option<Arc<PolicySet>>) -> Vec<Duration> {
-    threads().block_on(async {
+fn paced(executor: &Executor, set: &Arc<PolicySet>, neighbour: Option<Arc<PolicySet>>) -> Vec<Duration> {
+    executor.block_on(async {
         let over = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&over);
         let hostile = neighbour.map(|bad| {
