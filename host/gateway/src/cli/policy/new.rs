@@ -53,7 +53,7 @@ fn facts(language: Language) -> [(&'static str, &'static str); 4] {
     // A run-time that is slow to begin answers more than one question; what it leaves for the next one is its author's to know.
     const REUSE: &str = "time     = \"50ms\"\nmemory   = \"64MiB\"\n# Questions that one instance answers: keep nothing in global variables but what the settings say.\nmax_uses = 100";
     const SMALL: &str = "time   = \"20ms\"\nmemory = \"16MiB\"";
-    let rust = "The first build on a machine fetches\nserde, serde_json and wit-bindgen from crates.io; later ones ask no network. `cargo test` asks it without the gateway.";
+    let rust = "The first build on a machine fetches serde, serde_json and wit-bindgen from crates.io; later ones ask no network. `cargo test` asks\nit without the gateway.";
     let npm = "`npm install` once, and `npm test` asks it without the gateway.";
     let (name, needs, alone, limits) = match language {
         Language::Rust => ("Rust", "cargo with the target wasm32-wasip2", rust, SMALL),
@@ -111,6 +111,9 @@ fn filled(text: &str, name: &str, language: Language, interface: Interface) -> S
     let source = source(language);
     let mut words = vec![("NAME", name), ("TYPE", &camel), ("INTERFACE", interface.name()), ("SOURCE", &source)];
     words.extend(facts(language));
+    // Only messages can be handed over.
+    let run = "secmx policy run tests/secret.eml --from ana@agency.example --to bo@health.example\n";
+    words.push(("RUN", if interface == Interface::Content { run } else { "" }));
     words.into_iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(&format!("{{{{{word}}}}}"), meaning))
 }
 
