@@ -120,7 +120,6 @@ async fn judge(rig: &Rig, case: &Case, number: u8, role: SenderRole, expected: &
         _ => rig.submit("ana@agency.test", &[&to]).await?,
     };
     let outcome = rig.outcome(&queue).await?;
-    let (messages, connections) = (peer.messages(), peer.connections());
     let name = outcome["event"].as_str().unwrap_or_default();
     let said = match (name, outcome["channel"]["level"].as_str()) {
         ("message.delivered", Some("plain")) => "clear",
@@ -129,6 +128,9 @@ async fn judge(rig: &Rig, case: &Case, number: u8, role: SenderRole, expected: &
         (name, _) => name.strip_prefix("message.").unwrap_or(name),
     };
     ensure!(said == expected, "{said} instead of {expected}: {outcome}");
+    // The peer answers before it writes down what it took.
+    let messages = if matches!(said, "clean" | "clear") { peer.wait_for_messages(1, PATIENCE).await } else { peer.messages() };
+    let connections = peer.connections();
     ensure!(connections.iter().all(is_clean), "our wire: {}", shown(&connections));
     ensure!(role == SenderRole::BestEffort || !connections.iter().any(leaked), "S5: {}", shown(&connections));
     ensure!(!outcome.to_string().contains(['\u{1b}', '\u{202e}']), "what a peer says is made printable: {outcome}");
