@@ -2,10 +2,8 @@
 
 use secmx_policy::PolicySource;
 
-/// A content policy; `{module}` and `{inspect}` come from the test.
-const CONTENT: &str = r#"(component
-  (import "secmx:policy/types@0.1.0" (instance $types
-    (type $r (record (field "code" string) (field "text" string)))
+/// The types that a ruling is made of, which stand for `{ruling}` in every guest.
+const RULING: &str = r#"(type $r (record (field "code" string) (field "text" string)))
     (export "reason" (type $reason (eq $r)))
     (type $e (tuple u8 u16 u16))
     (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
@@ -13,7 +11,12 @@ const CONTENT: &str = r#"(component
     (type $both (tuple $reply $reason))
     (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
       (case "quarantine" $reason) (case "discard" $reason)))
-    (export "ruling" (type (eq $v)))))
+    (export "ruling" (type (eq $v)))"#;
+
+/// A content policy; `{module}` and `{inspect}` come from the test.
+const CONTENT: &str = r#"(component
+  (import "secmx:policy/types@0.1.0" (instance $types
+    {ruling}))
   (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
   (import "secmx:policy/message@0.1.0" (instance $messages
     (export "message" (type $m (sub resource)))
@@ -54,15 +57,7 @@ const CONTENT: &str = r#"(component
 /// A sender policy; `{route}` and `{admit}` come from the test.
 const SENDER: &str = r#"(component
   (import "secmx:policy/types@0.1.0" (instance $types
-    (type $r (record (field "code" string) (field "text" string)))
-    (export "reason" (type $reason (eq $r)))
-    (type $e (tuple u8 u16 u16))
-    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
-    (export "reply" (type $reply (eq $p)))
-    (type $both (tuple $reply $reason))
-    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
-      (case "quarantine" $reason) (case "discard" $reason)))
-    (export "ruling" (type (eq $v)))
+    {ruling}
     (type $l (enum "plain" "encrypted" "host" "domain"))
     (export "level" (type (eq $l)))
     (type $o (enum "best-effort" "secure-only"))
@@ -112,15 +107,7 @@ const RECEIVER: &str = r#"(component
     (export "address" (type (eq $a)))
     (type $k (record (field "keyword" string) (field "value" (option string))))
     (export "parameter" (type (eq $k)))
-    (type $r (record (field "code" string) (field "text" string)))
-    (export "reason" (type $reason (eq $r)))
-    (type $e (tuple u8 u16 u16))
-    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
-    (export "reply" (type $reply (eq $p)))
-    (type $both (tuple $reply $reason))
-    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
-      (case "quarantine" $reason) (case "discard" $reason)))
-    (export "ruling" (type (eq $v)))))
+    {ruling}))
   (alias export $types "address" (type $address))
   (alias export $types "parameter" (type $parameter))
   (alias export $types "ruling" (type $ruling))
@@ -146,15 +133,7 @@ const RECEIVER: &str = r#"(component
 /// A content policy with a store and DNS; `{inspect}` comes from the test, and then it passes.
 const KEEPER: &str = r#"(component
   (import "secmx:policy/types@0.1.0" (instance $types
-    (type $r (record (field "code" string) (field "text" string)))
-    (export "reason" (type $reason (eq $r)))
-    (type $e (tuple u8 u16 u16))
-    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
-    (export "reply" (type $reply (eq $p)))
-    (type $both (tuple $reply $reason))
-    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
-      (case "quarantine" $reason) (case "discard" $reason)))
-    (export "ruling" (type (eq $v)))))
+    {ruling}))
   (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
   (import "secmx:policy/message@0.1.0" (instance $messages (export "message" (type (sub resource)))))
   (import "secmx:policy/store@0.1.0" (instance $store
@@ -220,6 +199,11 @@ pub(crate) const ACCEPT: &str = "(i32.store8 (i32.const 0) (i32.const 1)) (i32.s
     (i32.store (i32.const 8) (i32.const 11)) (i32.store (i32.const 12) (i32.const 96)) (i32.store (i32.const 16) (i32.const 11)) \
     (i32.const 0)";
 
+/// A policy from its text.
+pub(crate) fn guest(name: &str, text: &str) -> PolicySource {
+    PolicySource::new(name, wat::parse_str(text.replace("{ruling}", RULING)).expect("valid text"), "{}")
+}
+
 /// A sender policy that admits every channel.
 pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
     admitting(name, route, PASS)
@@ -228,28 +212,28 @@ pub(crate) fn sender(name: &str, route: &str) -> PolicySource {
 /// A sender policy.
 pub(crate) fn admitting(name: &str, route: &str, admit: &str) -> PolicySource {
     let text = SENDER.replace("{route}", route).replace("{admit}", admit);
-    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+    guest(name, &text)
 }
 
 /// A receiver policy.
 pub(crate) fn receiver(name: &str, greet: &str, mail: &str, recipient: &str) -> PolicySource {
     let text = RECEIVER.replace("{greet}", greet).replace("{mail}", mail).replace("{recipient}", recipient);
-    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+    guest(name, &text)
 }
 
 /// A content policy that wants `store` and `dns`, and passes after this code.
 pub(crate) fn keeper(name: &str, inspect: &str) -> PolicySource {
-    PolicySource::new(name, wat::parse_str(KEEPER.replace("{inspect}", inspect)).expect("valid text"), "{}")
+    guest(name, &KEEPER.replace("{inspect}", inspect))
 }
 
 /// A content policy that has the functions of the hostile ones.
 pub(crate) fn able(name: &str, inspect: &str) -> PolicySource {
     let text = include_str!("../hostile.wat").replace("{inspect}", inspect).replace("{realloc}", "i32.const 65536").replace("{beside}", "");
-    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+    guest(name, &text)
 }
 
 /// A content policy; `functions` stand beside its `inspect`.
 pub(crate) fn policy(name: &str, functions: &str, inspect: &str) -> PolicySource {
     let text = CONTENT.replace("{module}", functions).replace("{inspect}", inspect);
-    PolicySource::new(name, wat::parse_str(text).expect("valid text"), "{}")
+    guest(name, &text)
 }

@@ -1,5 +1,6 @@
 //! What a guest finds of the world that language runtimes expect: nothing of this machine.
 
+use crate::guests::guest;
 use crate::hostile::message;
 use crate::receivers::session;
 use crate::runtime;
@@ -9,15 +10,7 @@ use secmx_policy::{Candidate, PolicySet, PolicySource, Trial, Trialled};
 /// gateway; logs 64 random bits as 16 letters.
 const CURIOUS: &str = r#"(component
   (import "secmx:policy/types@0.1.0" (instance $types
-    (type $r (record (field "code" string) (field "text" string)))
-    (export "reason" (type $reason (eq $r)))
-    (type $e (tuple u8 u16 u16))
-    (type $p (record (field "code" u16) (field "enhanced" $e) (field "text" string)))
-    (export "reply" (type $reply (eq $p)))
-    (type $both (tuple $reply $reason))
-    (type $v (variant (case "pass") (case "accept" $reason) (case "reject" $both) (case "defer" $both)
-      (case "quarantine" $reason) (case "discard" $reason)))
-    (export "ruling" (type (eq $v)))))
+    {ruling}))
   (alias export $types "ruling" (type $ruling))
   (import "secmx:policy/session@0.1.0" (instance $sessions (export "session" (type (sub resource)))))
   (alias export $sessions "session" (type $session))
@@ -143,7 +136,7 @@ const CURIOUS: &str = r#"(component
   (export "secmx:policy/content@0.1.0" (instance $content)))"#;
 
 fn curious() -> PolicySource {
-    PolicySource::new("curious", wat::parse_str(CURIOUS).expect("valid text"), "{}")
+    guest("curious", CURIOUS)
 }
 
 /// In a gateway there is nothing of the machine, the clock of WASI is the gateway's, and randomness is random.
